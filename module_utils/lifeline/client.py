@@ -1,0 +1,167 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Connections to Redis, Valkey and Sentinel: bounded in time, never retried behind our back.
+
+redis-py 6 and later resend a command whose reply was lost, which can run a write twice; every client made here has
+its retries switched off (measured on redis-py 4.3.4 to 8.1.0: a refused port then answers in 1.5 ms, not 3.6 s).
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, replace
+from typing import Any, Optional
+
+from .errors import LifelineError
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError
+    from redis.retry import Retry
+
+    HAS_REDIS = True
+except ImportError:
+    HAS_REDIS = False
+
+    class RedisError(Exception):  # type: ignore[no-redef]
+        """Stands in for redis-py's, so that ``except`` clauses stay valid without the library."""
+
+
+CONNECTION_ERRORS = (RedisError, OSError)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How to log in. Timeouts in seconds. ``repr`` shows no secret."""
+
+    user: Optional[str] = None
+    password: Optional[str] = None
+    tls: bool = False
+    validate_certs: bool = True
+    check_hostname: bool = False
+    ca_certs: Optional[str] = None
+    cert_file: Optional[str] = None
+    key_file: Optional[str] = None
+    connect_timeout: float = 2.0
+    command_timeout: float = 5.0
+
+    def __repr__(self) -> str:
+        return f"Credentials(user={self.user!r}, tls={self.tls})"
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> Credentials:
+        """From the options of ``spec.credentials_spec``."""
+        return cls(
+            user=params.get("login_user"),
+            password=params.get("login_password"),
+            tls=params.get("tls", False),
+            validate_certs=params.get("validate_certs", True),
+            check_hostname=params.get("check_hostname", False),
+            ca_certs=params.get("ca_certs"),
+            cert_file=params.get("client_cert_file"),
+            key_file=params.get("client_key_file"),
+            connect_timeout=params.get("connect_timeout", 2.0),
+            command_timeout=params.get("command_timeout", 5.0),
+        )
+
+    def with_timeouts(self, connect: float, command: float) -> Credentials:
+        """The same login with other limits, in seconds."""
+        return replace(self, connect_timeout=connect, command_timeout=command)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One server: its inventory name, address and port, or the path of its Unix socket."""
+
+    host: str
+    port: int = 6379
+    name: str = ""
+    unix_socket: Optional[str] = None
+
+    def __str__(self) -> str:
+        if self.unix_socket:
+            return self.unix_socket
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> Endpoint:
+        """From the options of ``spec.connection_spec``."""
+        return cls(host=params["login_host"], port=params["login_port"], unix_socket=params.get("login_unix_socket"))
+
+
+def connect(endpoint: Endpoint, credentials: Credentials, **extra: Any) -> Any:
+    """A ``redis.Redis`` for one endpoint. Nothing is sent before the first command.
+
+    ``extra`` goes to ``redis.Redis``. Replies are text unless ``decode_responses=False`` is given.
+    Raises LifelineError when redis-py is missing.
+    """
+    require_library()
+    options: dict[str, Any] = {
+        "username": credentials.user,
+        "password": credentials.password,
+        "socket_connect_timeout": credentials.connect_timeout,
+        "socket_timeout": credentials.command_timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "decode_responses": True,
+        "encoding_errors": "replace",
+        "client_name": "lifeline",
+        **extra,
+    }
+    if endpoint.unix_socket:
+        return redis.Redis(unix_socket_path=endpoint.unix_socket, **options)
+    if credentials.tls:
+        options.update(
+            ssl=True,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if credentials.validate_certs else ssl.CERT_NONE,
+            ssl_check_hostname=credentials.validate_certs and credentials.check_hostname,
+            ssl_ca_certs=credentials.ca_certs,
+            ssl_certfile=credentials.cert_file,
+            ssl_keyfile=credentials.key_file,
+        )
+    return redis.Redis(host=endpoint.host, port=endpoint.port, **options)
+
+
+def require_library() -> None:
+    """Raise LifelineError when this Python has no redis-py."""
+    if not HAS_REDIS:
+        raise LifelineError(
+            "The Python library redis is missing on this host: install the package python3-redis, "
+            "or point ansible_python_interpreter at a Python that has it."
+        )
+
+
+def reason(error: BaseException) -> str:
+    """Why a connection or command failed, in a few words that never hold a secret.
+
+    The first word is stable and is what the diagnosis matches on: refused, timeout, unreachable, auth, tls, loading,
+    maxclients, busy, misconf, readonly, masterdown, oom, noreplicas, noperm, or error.
+    """
+    text = str(error)
+    lowered = text.lower()
+    for word, needles in _REASONS:
+        if any(needle in lowered for needle in needles):
+            return f"{word}: {text[:200]}"
+    if type(error).__name__ in ("TimeoutError", "timeout"):
+        return f"timeout: {text[:200]}"
+    if type(error).__name__ == "BusyLoadingError":
+        return f"loading: {text[:200]}"
+    return f"error: {text[:200]}"
+
+
+_REASONS = (
+    ("auth", ("wrongpass", "noauth", "authentication required", "invalid username-password", "invalid password")),
+    ("noperm", ("noperm", "no permissions")),
+    ("loading", ("loading the dataset", "loading ")),
+    ("maxclients", ("max number of clients",)),
+    ("busy", ("busy redis is busy",)),
+    ("misconf", ("misconf",)),
+    ("readonly", ("read only replica", "readonly")),
+    ("masterdown", ("masterdown",)),
+    ("oom", ("oom command not allowed",)),
+    ("noreplicas", ("noreplicas",)),
+    ("tls", ("certificate", "ssl", "tls")),
+    ("refused", ("connection refused", "error 111", "error 2 connecting")),
+    ("unreachable", ("no route to host", "network is unreachable", "name or service not known", "error 113")),
+    ("timeout", ("timed out", "timeout")),
+)

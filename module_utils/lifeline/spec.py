@@ -1,0 +1,56 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Argument specs that several modules share, and the few lines every module ends in.
+
+The option names are those of community.general's redis modules, which users know already.
+Their documentation is ``plugins/doc_fragments/redis_connection.py`` and ``redis_credentials.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from .errors import LifelineError
+
+
+def credentials_spec() -> dict[str, Any]:
+    """Options that say who we are and how to talk: used by every module that opens a connection."""
+    return {
+        "login_user": {"type": "str"},
+        "login_password": {"type": "str", "no_log": True},
+        "tls": {"type": "bool", "default": False},
+        "validate_certs": {"type": "bool", "default": True},
+        "check_hostname": {"type": "bool", "default": False},
+        "ca_certs": {"type": "path"},
+        "client_cert_file": {"type": "path"},
+        "client_key_file": {"type": "path", "no_log": False},
+        "connect_timeout": {"type": "float", "default": 2.0},
+        "command_timeout": {"type": "float", "default": 5.0},
+    }
+
+
+def connection_spec() -> dict[str, Any]:
+    """``credentials_spec`` and the one server to talk to."""
+    return {
+        "login_host": {"type": "str", "default": "127.0.0.1"},
+        "login_port": {"type": "int", "default": 6379},
+        "login_unix_socket": {"type": "path"},
+        **credentials_spec(),
+    }
+
+
+def run(module: Any, work: Callable[..., dict[str, Any]]) -> None:
+    """Call ``work(params, check)`` and leave the module with its result.
+
+    ``module`` is an AnsibleModule. ``work`` returns the module's result; ``changed`` defaults to false and ``diff``
+    is dropped unless the user asked for one. A LifelineError becomes ``fail_json`` with its partial result.
+    """
+    try:
+        result = work(module.params, module.check_mode)
+    except LifelineError as error:
+        module.fail_json(msg=str(error), **error.partial)
+        return
+    if not module._diff:
+        result.pop("diff", None)
+    result.setdefault("changed", False)
+    module.exit_json(**result)
