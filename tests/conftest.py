@@ -1,0 +1,21 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What every test shares: where the project is, and an import path that finds ``lifeline`` and the tests' own tools."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+for directory in (ROOT / "tests" / "tools", ROOT / "module_utils"):
+    sys.path.insert(0, str(directory))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's top directory."""
+    return ROOT
