@@ -29,6 +29,29 @@ def credentials_spec() -> dict[str, Any]:
     }
 
 
+def endpoint_list(**extra: Any) -> dict[str, Any]:
+    """An option that takes ``[{name, host, port}]``; ``extra`` is added to it (required, default)."""
+    return {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str"},
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+        },
+        **extra,
+    }
+
+
+def estate_spec() -> dict[str, Any]:
+    """Options that name the members of an estate."""
+    return {
+        "nodes": endpoint_list(required=True),
+        "sentinels": endpoint_list(default=[]),
+        "service": {"type": "str", "required": True},
+    }
+
+
 def connection_spec() -> dict[str, Any]:
     """``credentials_spec`` and the one server to talk to."""
     return {

@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import estate  # noqa: E402 - needs the path above: the control node's Python has no lifeline of its own
+from lifeline import estate, plan, report
 
 
 class FilterModule:
@@ -20,4 +20,7 @@ class FilterModule:
         return {
             "lifeline_estate": estate.members,
             "lifeline_endpoints": estate.endpoints,
+            "lifeline_plan": plan.plan_from_evidence,
+            "lifeline_plan_text": report.plan_text,
+            "lifeline_outcome_text": report.outcome_text,
         }

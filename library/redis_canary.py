@@ -1,0 +1,101 @@
+#!/usr/bin/python
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_canary
+short_description: Prove that Redis takes a write and gives it back
+version_added: "0.1.0"
+description:
+  - Writes one key, reads it back and deletes it, the way an application would, and keeps trying for O(wait) seconds.
+  - Fails when no write was taken in time.
+options:
+  sentinels:
+    description: Ask these sentinels where the primary is, as Sentinel-aware applications do, instead of O(login_host).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Inventory name; the address when left out.
+        type: str
+      host:
+        description: Address.
+        type: str
+        required: true
+      port:
+        description: Port.
+        type: int
+        required: true
+  service:
+    description: Name that the sentinels monitor the estate under.
+    type: str
+    default: redis
+  key_prefix:
+    description: Start of the key's name; the login must be allowed to write such keys.
+    type: str
+    default: "lifeline:canary:"
+  wait:
+    description: Seconds to keep trying.
+    type: float
+    default: 10.0
+attributes:
+  check_mode:
+    description: Sends PING and writes nothing.
+    support: full
+  diff_mode:
+    description: Leaves nothing behind, so there is no diff.
+    support: none
+author:
+  - Lifeline contributors (@lifeline)
+extends_documentation_fragment:
+  - redis_connection
+  - redis_credentials
+"""
+
+EXAMPLES = r"""
+- name: Write through the local endpoint
+  redis_canary:
+    login_host: 127.0.0.1
+    login_user: application
+    login_password: "{{ redis_password_application }}"
+    tls: true
+    ca_certs: /etc/redis/tls/ca.crt
+"""
+
+RETURN = r"""
+address:
+  description: Where the write was taken.
+  returned: success
+  type: str
+  sample: 127.0.0.1:6379
+waited_s:
+  description: Seconds until it was.
+  returned: success
+  type: float
+  sample: 0.012
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.canary import prove
+from ansible.module_utils.lifeline.spec import connection_spec, endpoint_list, run
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "sentinels": endpoint_list(default=[]),
+            "service": {"type": "str", "default": "redis"},
+            "key_prefix": {"type": "str", "default": "lifeline:canary:", "no_log": False},
+            "wait": {"type": "float", "default": 10.0},
+            **connection_spec(),
+        },
+        supports_check_mode=True,
+    )
+    run(module, prove)
+
+
+if __name__ == "__main__":
+    main()

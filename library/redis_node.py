@@ -1,0 +1,122 @@
+#!/usr/bin/python
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_node
+short_description: Bring one Redis server to its place, as the primary it was or as a replica
+version_added: "0.1.0"
+description:
+  - Runs on the server's own host.
+  - With O(role=replica) a running server follows the given primary and remembers it. A stopped one is told so in its
+    configuration file before it starts, so that it never answers as a second primary.
+  - With O(role=primary) a dead primary is started again from the data on its disk. A replica is never promoted; see
+    M(redis_failover).
+  - A start limit that systemd put on the unit is cleared first.
+  - Returns when the server has its role and, as a replica, its link is up.
+options:
+  role:
+    description: The place.
+    type: str
+    choices: [primary, replica]
+    required: true
+  primary_host:
+    description: Address of the live primary; needed for V(replica).
+    type: str
+  primary_port:
+    description: Port of the live primary; needed for V(replica).
+    type: int
+  unit:
+    description: systemd unit of the server.
+    type: str
+    required: true
+  config_file:
+    description: Configuration file of the server.
+    type: path
+    required: true
+  preserve:
+    description:
+      - Whether to keep a copy of the data before it is overwritten by that of the primary.
+      - The copy lies in the folder C(lifeline-preserved) of the data directory and is never removed by this module.
+    type: bool
+    default: false
+  timeout:
+    description: Seconds that all of it may take.
+    type: float
+    default: 60.0
+attributes:
+  check_mode:
+    description: Looks, and returns the commands it would send.
+    support: full
+  diff_mode:
+    description: The result lists the commands.
+    support: none
+author:
+  - Lifeline contributors (@lifeline)
+extends_documentation_fragment:
+  - redis_connection
+  - redis_credentials
+"""
+
+EXAMPLES = r"""
+- name: Let the old primary come back as a replica
+  redis_node:
+    role: replica
+    primary_host: 192.0.2.12
+    primary_port: 6379
+    unit: redis-server@main.service
+    config_file: /etc/redis/redis-main.conf
+    preserve: true
+    login_user: operator
+    login_password: "{{ redis_password_operator }}"
+
+- name: Start a dead primary again
+  redis_node:
+    role: primary
+    unit: redis-server@main.service
+    config_file: /etc/redis/redis-main.conf
+    login_user: operator
+    login_password: "{{ redis_password_operator }}"
+"""
+
+RETURN = r"""
+commands:
+  description: What was done, or in check mode would be.
+  returned: always
+  type: list
+  elements: str
+  sample: [systemctl start --no-block redis-server@main.service]
+preserved:
+  description: Directory of the copy that was kept, or null.
+  returned: always
+  type: str
+  sample: /var/lib/redis/main/lifeline-preserved/20261123T030000Z
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.node import ensure_role
+from ansible.module_utils.lifeline.spec import connection_spec, run
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "role": {"type": "str", "choices": ["primary", "replica"], "required": True},
+            "primary_host": {"type": "str"},
+            "primary_port": {"type": "int"},
+            "unit": {"type": "str", "required": True},
+            "config_file": {"type": "path", "required": True},
+            "preserve": {"type": "bool", "default": False},
+            "timeout": {"type": "float", "default": 60.0},
+            **connection_spec(),
+        },
+        required_if=[("role", "replica", ("primary_host", "primary_port"))],
+        supports_check_mode=True,
+    )
+    run(module, ensure_role)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Bring one node to its place: started as the primary it was, or following the live primary.
+
+Runs on the node's own host, since it may have to start the unit, edit the configuration file of a stopped server, and
+keep a copy of the data. A running replica is never promoted here; that is ``failover``'s.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from typing import Any, Optional
+
+from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
+from .errors import LifelineError
+from .observe import data_files, node_view, unit_states
+
+POLL_S = 0.05
+
+# Copies that a run kept lie beside the data, on the same file system, so that snapshots need no second copy.
+PRESERVE_DIR = "lifeline-preserved"
+
+_FOLLOWS = re.compile(r"\s*(replicaof|slaveof)\s", re.IGNORECASE)
+
+
+def ensure_role(params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Module ``redis_node``: see its documentation for ``params`` and the result.
+
+    Raises LifelineError when the node does not get to its role within ``timeout`` seconds.
+    """
+    job = _Job(params)
+    return job.as_primary(check) if params["role"] == "primary" else job.as_replica(check)
+
+
+def follow_in_text(text: str, host: str, port: int) -> str:
+    """A redis.conf whose only replicaof line names ``host port``."""
+    lines = [line for line in text.splitlines() if not _FOLLOWS.match(line)]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return "\n".join([*lines, f"replicaof {host} {port}", ""])
+
+
+class _Job:
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.endpoint = Endpoint.from_params(params)
+        self.credentials = Credentials.from_params(params)
+        self.unit: str = params["unit"]
+        self.config_file: str = params["config_file"]
+        self.primary_host: str = params["primary_host"]
+        self.primary_port: int = params["primary_port"]
+        self.preserve: bool = params["preserve"]
+        self.deadline = time.monotonic() + float(params["timeout"])
+        self.timeout = float(params["timeout"])
+        self.commands: list[str] = []
+
+    def view(self) -> dict[str, Any]:
+        return node_view(self.endpoint, self.credentials)
+
+    def as_primary(self, check: bool) -> dict[str, Any]:
+        """Start a dead primary from the data on its disk. Never turns a replica into a primary."""
+        view = self.view()
+        if view["reachable"]:
+            if view["role"] == "master":
+                return self._result(changed=False)
+            raise LifelineError(
+                f"{self.endpoint} runs as a replica; redis_node does not promote it. Use redis_failover for that."
+            )
+        files = data_files(self.config_file)
+        if files.get("replicaof"):
+            raise LifelineError(
+                f"{self.config_file} says that this node follows {' '.join(files['replicaof'])}, so it was not started "
+                "as a primary; start it as a replica, or fail over."
+            )
+        self._start(check)
+        if not check:
+            self._wait_until(
+                lambda view: view["role"] == "master" and not view["loading"], "a primary that takes commands"
+            )
+        return self._result(changed=True)
+
+    def as_replica(self, check: bool) -> dict[str, Any]:
+        """Follow the live primary, started first if need be, and wait until the link is up."""
+        view = self.view()
+        if view["reachable"]:
+            if self._follows(view):
+                if not check and not view["primary"]["link_up"]:
+                    self._wait_until(self._linked, "a replica whose link is up")
+                return self._result(changed=False)
+            return self._turn(view, check)
+        preserved = self._preserve(running=False, check=check)
+        self._seed_replicaof(check)
+        self._start(check)
+        if not check:
+            self._wait_until(self._linked, f"a replica of {self.primary_host}:{self.primary_port}")
+        return self._result(changed=True, preserved=preserved)
+
+    def _turn(self, view: dict[str, Any], check: bool) -> dict[str, Any]:
+        preserved = self._preserve(running=True, check=check)
+        self.commands += [f"REPLICAOF {self.primary_host} {self.primary_port}", "CONFIG REWRITE"]
+        if view["role"] == "master":
+            self.commands.append("CLIENT KILL TYPE normal SKIPME yes")
+        if check:
+            return self._result(changed=True, preserved=preserved)
+        client = connect(self.endpoint, self.credentials)
+        try:
+            client.execute_command("REPLICAOF", self.primary_host, self.primary_port)
+            client.execute_command("CONFIG", "REWRITE")
+            if view["role"] == "master":
+                client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        except CONNECTION_ERRORS as error:
+            raise LifelineError(
+                f"{self.endpoint} could not be made a replica of {self.primary_host}:{self.primary_port}: "
+                f"{reason(error)}; "
+                "run recover.yml again to go on from here."
+            ) from error
+        finally:
+            client.close()
+        self._wait_until(self._linked, f"a replica of {self.primary_host}:{self.primary_port}")
+        return self._result(changed=True, preserved=preserved)
+
+    def _follows(self, view: dict[str, Any]) -> bool:
+        primary = view.get("primary") or {}
+        return (primary.get("host"), primary.get("port")) == (self.primary_host, self.primary_port)
+
+    def _linked(self, view: dict[str, Any]) -> bool:
+        return self._follows(view) and bool(view["primary"]["link_up"])
+
+    def _seed_replicaof(self, check: bool) -> None:
+        """A stopped server is told by its file; owner and mode stay as they are."""
+        try:
+            with open(self.config_file, encoding="utf-8", errors="surrogateescape") as handle:
+                text = handle.read()
+        except OSError as error:
+            raise LifelineError(
+                f"{self.config_file} cannot be read: {error.strerror}; run playbooks/provision.yml."
+            ) from error
+        wanted = follow_in_text(text, self.primary_host, self.primary_port)
+        if wanted == text:
+            return
+        self.commands.append(f"{self.config_file}: replicaof {self.primary_host} {self.primary_port}")
+        if check:
+            return
+        state = os.stat(self.config_file)
+        draft = f"{self.config_file}.lifeline"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as handle:
+            handle.write(wanted)
+        os.chown(draft, state.st_uid, state.st_gid)
+        os.chmod(draft, state.st_mode & 0o7777)
+        os.replace(draft, self.config_file)
+
+    def _start(self, check: bool) -> None:
+        """Start the unit; a start limit that was hit has to be cleared first (fault F13)."""
+        commands = [["systemctl", "reset-failed", self.unit], ["systemctl", "start", "--no-block", self.unit]]
+        self.commands += [" ".join(command) for command in commands]
+        if check:
+            return
+        for command in commands:
+            subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+    def _wait_until(self, fits: Any, what: str) -> None:
+        while True:
+            view = self.view()
+            if view["reachable"] and fits(view):
+                return
+            unit = unit_states([self.unit]).get(self.unit, {}) if self.unit else {}
+            failed = unit.get("active") == "failed"
+            if failed or time.monotonic() >= self.deadline:
+                state = f"unit {self.unit} is {unit.get('active', 'unknown')}" if unit else "no unit given"
+                raise LifelineError(
+                    f"{self.endpoint} did not become {what} within {self.timeout:.0f} s: "
+                    f"{view['error'] or view.get('primary')}; "
+                    f"{state}. See journalctl -u {self.unit} and the server's log on that host.",
+                    commands=self.commands,
+                )
+            time.sleep(POLL_S)
+
+    def _preserve(self, running: bool, check: bool) -> Optional[str]:
+        """Copy what is on disk before a resync overwrites it. Returns the copy's directory."""
+        if not self.preserve:
+            return None
+        files = data_files(self.config_file)
+        source = files.get("dir")
+        if not source:
+            raise LifelineError(
+                f"{self.config_file} names no data directory, so nothing can be kept; nothing was changed."
+            )
+        target = os.path.join(source, PRESERVE_DIR, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+        self.commands.append(f"keep a copy of {source} in {target}")
+        if check:
+            return target
+        if running and not files["aof_configured"]:
+            self._snapshot()
+        needed = int((files.get("aof") or {}).get("size", 0))
+        if (files.get("free_bytes") or 0) < needed:
+            raise LifelineError(
+                f"{source} has {files.get('free_bytes')} bytes free and the copy needs {needed}; nothing was "
+                "changed. Free some space."
+            )
+        copy_data(source, target)
+        return target
+
+    def _snapshot(self) -> None:
+        """An RDB of now, so that the copy holds what the memory holds."""
+        client = connect(self.endpoint, self.credentials)
+        try:
+            client.execute_command("BGSAVE", "SCHEDULE")
+            while True:
+                info = client.info("persistence")
+                if not info["rdb_bgsave_in_progress"]:
+                    break
+                if time.monotonic() >= self.deadline:
+                    raise LifelineError(
+                        f"{self.endpoint} did not finish a snapshot within {self.timeout:.0f} s; nothing was changed."
+                    )
+                time.sleep(POLL_S)
+        except CONNECTION_ERRORS as error:
+            raise LifelineError(
+                f"{self.endpoint} could not be saved before it follows: {reason(error)}; nothing was changed."
+            ) from error
+        finally:
+            client.close()
+        if info["rdb_last_bgsave_status"] != "ok":
+            raise LifelineError(
+                f"The snapshot of {self.endpoint} failed (see its log); nothing was changed. Free some disk space."
+            )
+
+    def _result(self, changed: bool, preserved: Optional[str] = None) -> dict[str, Any]:
+        return {"changed": changed, "commands": self.commands, "preserved": preserved}
+
+
+def copy_data(source: str, target: str) -> None:
+    """Snapshots are linked (Redis replaces them by rename), append-only files that grow in place are copied."""
+    os.makedirs(target, mode=0o700)
+    for folder, _, names in os.walk(source):
+        if PRESERVE_DIR in folder.split(os.sep):
+            continue
+        inside = os.path.join(target, os.path.relpath(folder, source))
+        os.makedirs(inside, mode=0o700, exist_ok=True)
+        for name in names:
+            origin, copy = os.path.join(folder, name), os.path.join(inside, name)
+            if name.endswith(".rdb") and not name.startswith("temp-"):
+                os.link(origin, copy)
+            elif ".aof" in name and not name.startswith("temp-"):
+                shutil.copy2(origin, copy)

@@ -1,0 +1,333 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Collect one host's evidence: what it sees of every node and sentinel, and the state of its own units and files.
+
+Nothing here fails because something is down: a dead server is evidence. No secret enters the evidence: replies are
+picked field by field, never copied whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
+
+from .client import CONNECTION_ERRORS, HAS_REDIS, Credentials, Endpoint, connect, reason
+
+EVIDENCE_VERSION = 1
+
+# How many servers one host asks at the same time.
+WORKERS = 16
+
+UNIT_PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "NRestarts",
+    "MainPID",
+    "UnitFileState",
+    "StatusText",
+)
+
+
+def collect(
+    host: str,
+    nodes: Sequence[Endpoint],
+    sentinels: Sequence[Endpoint],
+    service: str,
+    credentials: Credentials,
+    units: Sequence[str] = (),
+    config_file: Optional[str] = None,
+) -> dict[str, Any]:
+    """The evidence of one host, as plain data that survives JSON.
+
+    ``{version, host, service, time, took_s, library, nodes{}, sentinels{}, units{}, files{}}``; ``time`` is this
+    host's clock in seconds since 1970, sizes are bytes. Takes no longer than about twice the credentials' timeouts.
+    """
+    started = time.monotonic()
+    evidence: dict[str, Any] = {
+        "version": EVIDENCE_VERSION,
+        "host": host,
+        "service": service,
+        "time": round(time.time(), 3),
+        "library": HAS_REDIS,
+        "nodes": {},
+        "sentinels": {},
+        "units": unit_states(units) if units else {},
+        "files": data_files(config_file) if config_file else {},
+    }
+    if HAS_REDIS:
+        with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+            node_views = {node.name: pool.submit(node_view, node, credentials) for node in nodes}
+            sentinel_views = {peer.name: pool.submit(sentinel_view, peer, service, credentials) for peer in sentinels}
+            evidence["nodes"] = {name: view.result() for name, view in node_views.items()}
+            evidence["sentinels"] = {name: view.result() for name, view in sentinel_views.items()}
+    evidence["took_s"] = round(time.monotonic() - started, 3)
+    return evidence
+
+
+def node_view(node: Endpoint, credentials: Credentials) -> dict[str, Any]:
+    """What one data node says of itself: ``{host, port, reachable, error, ...}`` (see ``parse_info``)."""
+    return _ask(node, credentials, lambda client: parse_info(client.info()))
+
+
+def sentinel_view(peer: Endpoint, service: str, credentials: Credentials) -> dict[str, Any]:
+    """What one sentinel says of the service it watches (see ``parse_sentinel``)."""
+
+    def ask(client: Any) -> dict[str, Any]:
+        pipe = client.pipeline(transaction=False)
+        pipe.execute_command("SENTINEL", "MASTER", service)
+        pipe.execute_command("SENTINEL", "REPLICAS", service)
+        pipe.execute_command("SENTINEL", "SENTINELS", service)
+        pipe.execute_command("SENTINEL", "CKQUORUM", service)
+        pipe.info("sentinel")
+        return parse_sentinel(pipe.execute(raise_on_error=False))
+
+    return _ask(peer, credentials, ask)
+
+
+def _ask(server: Endpoint, credentials: Credentials, question: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    view: dict[str, Any] = {"host": server.host, "port": server.port, "reachable": False, "error": None}
+    try:
+        with closing(connect(server, credentials)) as client:
+            view.update(question(client))
+        view["reachable"] = True
+    except CONNECTION_ERRORS as error:
+        view["error"] = reason(error)
+    return view
+
+
+def parse_info(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of INFO that topology and diagnosis use, with defaults for those a version lacks."""
+    view: dict[str, Any] = {
+        "role": info.get("role", "unknown"),
+        "version": str(info.get("valkey_version") or info.get("redis_version", "")),
+        "flavour": "valkey" if "valkey_version" in info else "redis",
+        "run_id": str(info.get("run_id", "")),
+        "uptime_s": _number(info.get("uptime_in_seconds")),
+        "loading": bool(_number(info.get("loading"))),
+        "replid": str(info.get("master_replid", "")),
+        "replid2": str(info.get("master_replid2", "")),
+        "offset": _number(info.get("master_repl_offset")),
+        "second_offset": _number(info.get("second_repl_offset"), -1),
+        "priority": _number(info.get("slave_priority"), 100),
+        "keys": sum(_number(value.get("keys")) for name, value in info.items() if _is_keyspace(name, value)),
+        "used_memory": _number(info.get("used_memory")),
+        "maxmemory": _number(info.get("maxmemory")),
+        "aof_enabled": bool(_number(info.get("aof_enabled"))),
+        "aof_ok": info.get("aof_last_write_status", "ok") == "ok",
+        "rdb_ok": info.get("rdb_last_bgsave_status", "ok") == "ok",
+        "replicas": [_replica(value) for name, value in sorted(info.items()) if _is_replica(name, value)],
+        "primary": None,
+    }
+    if view["role"] == "slave":
+        view["offset"] = _number(info.get("slave_repl_offset"), view["offset"])
+        view["primary"] = {
+            "host": str(info.get("master_host", "")),
+            "port": _number(info.get("master_port")),
+            "link_up": info.get("master_link_status") == "up",
+            "link_down_s": _number(info.get("master_link_down_since_seconds"), 0),
+            "last_io_s": _number(info.get("master_last_io_seconds_ago"), -1),
+            "syncing": bool(_number(info.get("master_sync_in_progress"))),
+        }
+    return view
+
+
+def _is_keyspace(name: str, value: Any) -> bool:
+    return name.startswith("db") and name[2:].isdigit() and isinstance(value, Mapping)
+
+
+def _is_replica(name: str, value: Any) -> bool:
+    return name.startswith("slave") and name[5:].isdigit() and isinstance(value, Mapping)
+
+
+def _replica(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "host": str(value.get("ip", "")),
+        "port": _number(value.get("port")),
+        "state": str(value.get("state", "")),
+        "offset": _number(value.get("offset")),
+        "lag_s": _number(value.get("lag"), -1),
+    }
+
+
+def parse_sentinel(replies: Sequence[Any]) -> dict[str, Any]:
+    """One sentinel's answers to MASTER, REPLICAS, SENTINELS, CKQUORUM and INFO sentinel, in that order.
+
+    An error reply to MASTER means that this sentinel does not know the service: ``known`` is false then.
+    """
+    master, replicas, sentinels, quorum, info = replies
+    for reply in (master, info):
+        if isinstance(reply, CONNECTION_ERRORS) and not _unknown_service(reply):
+            raise reply
+    if isinstance(master, BaseException):
+        return {"known": False, "tilt": _tilt(info)}
+    master_fields = fields(master)
+    flags = master_fields.get("flags", "").split(",")
+    replica_fields = [fields(entry) for entry in replicas] if isinstance(replicas, (list, tuple)) else []
+    return {
+        "known": True,
+        "tilt": _tilt(info),
+        "primary": {"host": master_fields.get("ip", ""), "port": _number(master_fields.get("port"))},
+        "flags": flags,
+        "down": "s_down" in flags or "o_down" in flags,
+        "failover": "failover_in_progress" in flags,
+        "epoch": _number(master_fields.get("config-epoch")),
+        "quorum": _number(master_fields.get("quorum")),
+        "down_after_ms": _number(master_fields.get("down-after-milliseconds")),
+        "replicas": [
+            {
+                "host": entry.get("ip", ""),
+                "port": _number(entry.get("port")),
+                "flags": entry.get("flags", "").split(","),
+                "link_up": entry.get("master-link-status") == "ok",
+                "priority": _number(entry.get("slave-priority"), 100),
+            }
+            for entry in replica_fields
+        ],
+        "sentinels": len(sentinels) if isinstance(sentinels, (list, tuple)) else 0,
+        "quorum_ok": not isinstance(quorum, BaseException),
+        "quorum_text": str(quorum)[:200],
+    }
+
+
+def fields(reply: Any) -> dict[str, str]:
+    """Sentinel's flat ``[name, value, ...]`` (RESP2) or map (RESP3, or parsed by redis-py) as a dict of text."""
+    if isinstance(reply, Mapping):
+        return {str(key): _flag_text(value) for key, value in reply.items()}
+    flat = list(reply or [])
+    return {str(flat[i]): str(flat[i + 1]) for i in range(0, len(flat) - 1, 2)}
+
+
+def _flag_text(value: Any) -> str:
+    return ",".join(sorted(value)) if isinstance(value, (set, frozenset, list, tuple)) else str(value)
+
+
+def _unknown_service(error: BaseException) -> bool:
+    return "no such master" in str(error).lower()
+
+
+def _tilt(info: Any) -> bool:
+    return isinstance(info, Mapping) and bool(_number(info.get("sentinel_tilt")))
+
+
+def _number(value: Any, default: int = 0) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return default
+
+
+def unit_states(units: Sequence[str], run: Callable[..., Any] = subprocess.run) -> dict[str, dict[str, Any]]:
+    """systemd's view of the named units: ``{unit: {load, active, sub, result, restarts, pid, enabled, status}}``.
+
+    A host without systemd gives no units.
+    """
+    argv = ["systemctl", "show", "--no-pager", "--property=" + ",".join(UNIT_PROPERTIES), "--", *units]
+    try:
+        done = run(argv, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return parse_units(units, done.stdout)
+
+
+def parse_units(units: Sequence[str], text: str) -> dict[str, dict[str, Any]]:
+    """``systemctl show`` prints one block a unit, in the order asked for, blank lines between."""
+    states = {}
+    for unit, block in zip(units, text.strip().split("\n\n")):
+        shown = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        states[unit] = {
+            "load": shown.get("LoadState", ""),
+            "active": shown.get("ActiveState", ""),
+            "sub": shown.get("SubState", ""),
+            "result": shown.get("Result", ""),
+            "restarts": _number(shown.get("NRestarts")),
+            "pid": _number(shown.get("MainPID")),
+            "enabled": shown.get("UnitFileState", ""),
+            "status": shown.get("StatusText", "")[:200],
+        }
+    return states
+
+
+# The directives of redis.conf that say where the data is and what it was configured for; nothing secret among them.
+_CONFIG_WORDS = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename", "replicaof", "slaveof", "save")
+
+
+def parse_config(text: str) -> dict[str, list[str]]:
+    """The last value of each directive in ``_CONFIG_WORDS``, split in words; ``save`` keeps all its lines' words."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) < 2 or words[0].lower() not in _CONFIG_WORDS:
+            continue
+        name = words[0].lower()
+        values = [word.strip('"') for word in words[1:]]
+        found[name] = found.get(name, []) + values if name == "save" else values
+    return found
+
+
+def data_files(config_file: str) -> dict[str, Any]:
+    """What lies on disk for an instance: ``{config, dir, persistence, replicaof, rdb, aof, free_bytes}``.
+
+    ``rdb`` is ``{size, mtime}`` or null; ``aof`` is ``{size, manifest}`` or null. Empty when there is no config file.
+    """
+    try:
+        with open(config_file, encoding="utf-8", errors="replace") as handle:
+            config = parse_config(handle.read())
+    except OSError as error:
+        return {} if isinstance(error, FileNotFoundError) else {"config": config_file, "error": error.strerror}
+    directory = _first(config, "dir", ".")
+    aof_dir = os.path.join(directory, _first(config, "appenddirname", "appendonlydir"))
+    save = [word for word in config.get("save", []) if word]
+    replicaof = config.get("replicaof") or config.get("slaveof")
+    return {
+        "config": config_file,
+        "dir": directory,
+        "aof_configured": _first(config, "appendonly", "no") == "yes",
+        "rdb_configured": bool(save),
+        "replicaof": replicaof,
+        "rdb": _file(os.path.join(directory, _first(config, "dbfilename", "dump.rdb"))),
+        "aof": _aof(aof_dir, _first(config, "appendfilename", "appendonly.aof")),
+        "free_bytes": _free(directory),
+    }
+
+
+def _first(config: Mapping[str, Sequence[str]], name: str, default: str) -> str:
+    return next(iter(config.get(name, [])), default)
+
+
+def _file(path: str) -> Optional[dict[str, Any]]:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return {"size": state.st_size, "mtime": round(state.st_mtime, 3)}
+
+
+def _aof(directory: str, name: str) -> Optional[dict[str, Any]]:
+    try:
+        entries = list(os.scandir(directory))
+    except OSError:
+        return None
+    sizes: Iterable[int] = (entry.stat().st_size for entry in entries if entry.is_file())
+    return {"size": sum(sizes), "manifest": any(entry.name == f"{name}.manifest" for entry in entries)}
+
+
+def _free(directory: str) -> Optional[int]:
+    try:
+        return shutil.disk_usage(directory).free
+    except OSError:
+        return None
+
+
+def endpoints(entries: Iterable[Mapping[str, Any]]) -> list[Endpoint]:
+    """Endpoints from a module's ``[{name, host, port}]`` option."""
+    return [
+        Endpoint(host=entry["host"], port=entry["port"], name=entry.get("name") or entry["host"]) for entry in entries
+    ]

@@ -1,0 +1,407 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From a topology to findings and ordered actions, or to a refusal. Pure functions; nothing here touches a host.
+
+Source of the order and of the refusals: the project's recovery procedures; smallest step first, observe after each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Mapping, Optional, Sequence
+
+from .topology import AGREED, BLIND, DISPUTED, EMPTY, Node, Topology, Watcher, build
+
+HEALTHY = "healthy"  # nothing to do
+ACT = "act"  # the actions are safe
+REFUSED = "refused"  # nothing will be done; the refusal says why and what to do
+DEGRADED = "degraded"  # in service, and what is left needs a person
+
+
+@dataclass
+class Finding:
+    """What is wrong: a stable id, where, how severe (critical, warning, info), and the lines that show it."""
+
+    id: str
+    title: str
+    where: str
+    severity: str
+    evidence: list[str] = field(default_factory=list)
+    remedy: str = ""
+
+
+@dataclass
+class Action:
+    """One step: which remedy, on which host it runs, with what. ``why`` is for people."""
+
+    remedy: str
+    host: str
+    why: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """What to do now. After the actions, observe and plan again."""
+
+    verdict: str
+    summary: str
+    findings: list[Finding] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    refusal: Optional[str] = None
+    todo: list[str] = field(default_factory=list)
+    loss: Optional[str] = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for reports and for Ansible."""
+        return asdict(self)
+
+
+def plan_from_evidence(
+    evidence: Sequence[Mapping[str, Any]],
+    nodes: Sequence[Mapping[str, Any]],
+    sentinels: Sequence[Mapping[str, Any]],
+    service: str,
+    quorum: int = 0,
+) -> dict[str, Any]:
+    """The whole way from evidence to plan, for Ansible: ``{plan, topology, primary}`` as plain data."""
+    topology = build(evidence, nodes, sentinels, service, quorum)
+    plan = make_plan(topology)
+    return {"plan": plan.as_dict(), "topology": topology.as_dict(), "primary": topology.endpoint}
+
+
+def make_plan(topology: Topology) -> Plan:
+    """What to do about a topology."""
+    findings = find(topology)
+    if topology.state == AGREED:
+        plan = _mend(topology)
+    elif topology.state == EMPTY:
+        plan = _refuse(
+            f"Estate {topology.service} has no running server and no data: there is nothing to recover; "
+            "run playbooks/provision.yml to set it up."
+        )
+    elif topology.state == BLIND:
+        plan = _refuse(
+            f"Estate {topology.service} cannot be looked at: {'; '.join(topology.reasons)}. "
+            "Check that the control node reaches its hosts (ansible -m ping), then run this again."
+        )
+    elif topology.state == DISPUTED:
+        plan = _refuse(_dispute(topology))
+    else:
+        plan = _restore_primary(topology)
+    plan.findings = findings
+    plan.todo += [f"Bring host {name} back, then run recover.yml again to rejoin it." for name in topology.silent_hosts]
+    if plan.verdict == HEALTHY and plan.todo:
+        plan.verdict = DEGRADED
+    plan.summary = plan.summary or _summary(topology, plan)
+    return plan
+
+
+def find(topology: Topology) -> list[Finding]:
+    """Everything that is not as it should be, worst first."""
+    findings = [*_find_primary(topology), *_find_nodes(topology), *_find_sentinels(topology)]
+    order = {"critical": 0, "warning": 1, "info": 2}
+    return sorted(findings, key=lambda finding: order[finding.severity])
+
+
+def _find_primary(topology: Topology) -> list[Finding]:
+    if topology.state == DISPUTED:
+        return [Finding("split_brain", "More than one primary", topology.service, "critical", list(topology.reasons))]
+    if topology.state in (AGREED, EMPTY, BLIND):
+        return []
+    node = topology.nodes.get(topology.last_primary or "")
+    if node is None:
+        return [Finding("no_primary", "No primary", topology.service, "critical", list(topology.reasons))]
+    replicas = [other for other in topology.nodes.values() if other.alive and other.follows == node.name]
+    lines = [f"{other.name}: link to {node.name} is down" for other in replicas if not other.link_up]
+    return [Finding(*_how_primary_died(node), node.name, "critical", [*_down_lines(node), *lines])]
+
+
+def _how_primary_died(node: Node) -> tuple[str, str]:
+    """The finding's id and title."""
+    if not node.host_answered:
+        return "primary_host_gone", "The primary's host is gone"
+    if node.stopped_on_purpose:
+        return "primary_stopped", "The primary was stopped by hand"
+    if node.unit_down:
+        return "primary_process_down", "The primary's process is dead"
+    return "primary_unresponsive", "The primary runs but does not answer"
+
+
+def _find_nodes(topology: Topology) -> list[Finding]:
+    findings = []
+    for node in topology.nodes.values():
+        if node.name in topology.stale:
+            evidence = [f"{node.name} says role:master; {topology.primary} is the primary that the others know"]
+            findings.append(
+                Finding("stale_primary", "An old primary still thinks it is one", node.name, "critical", evidence)
+            )
+        elif node.name in (topology.primary, topology.last_primary) and node.name != topology.primary:
+            continue
+        elif not node.alive and not node.host_answered:
+            findings.append(
+                Finding("replica_host_gone", "A replica's host is gone", node.name, "warning", _down_lines(node))
+            )
+        elif not node.alive:
+            title = "A replica was stopped by hand" if node.stopped_on_purpose else "A replica is down"
+            identifier = "replica_stopped" if node.stopped_on_purpose else "replica_down"
+            findings.append(Finding(identifier, title, node.name, "warning", _down_lines(node)))
+        elif topology.primary and topology.primary not in (node.name, node.follows):
+            evidence = [f"{node.name} follows {node.follows or 'nobody'}, the primary is {topology.primary}"]
+            findings.append(
+                Finding("replica_astray", "A replica follows the wrong node", node.name, "warning", evidence)
+            )
+        elif topology.primary and node.name != topology.primary and not node.link_up:
+            seconds = (node.view.get("primary") or {}).get("link_down_s", 0)
+            evidence = [f"{node.name}: link to {topology.primary} down for {seconds} s"]
+            findings.append(Finding("replica_link_down", "A replica lost its primary", node.name, "warning", evidence))
+    return findings
+
+
+def _find_sentinels(topology: Topology) -> list[Finding]:
+    findings = []
+    for watcher in topology.sentinels.values():
+        if not watcher.alive:
+            why = watcher.error or "no answer"
+            findings.append(
+                Finding("sentinel_down", "A sentinel is down", watcher.name, "warning", [f"{watcher.name}: {why}"])
+            )
+        elif not watcher.view.get("known"):
+            evidence = [f"{watcher.name} does not know the service {topology.service}"]
+            findings.append(
+                Finding("sentinel_ignorant", "A sentinel does not watch the estate", watcher.name, "warning", evidence)
+            )
+        elif topology.primary and watcher.names != topology.primary:
+            evidence = [f"{watcher.name} names {watcher.names}, the primary is {topology.primary}"]
+            findings.append(
+                Finding("sentinel_astray", "A sentinel names the wrong primary", watcher.name, "critical", evidence)
+            )
+    return findings
+
+
+def _down_lines(node: Node) -> list[str]:
+    lines = [f"{node.name} ({node.host}:{node.port}) does not answer: {node.error or 'not asked'}"]
+    if not node.host_answered:
+        lines.append(f"{node.name}: the host does not answer over SSH")
+    elif node.unit:
+        lines.append(
+            f"{node.unit.get('name')}: {node.unit.get('active')}/{node.unit.get('sub')}, result "
+            f"{node.unit.get('result')}, "
+            f"restarts {node.unit.get('restarts')}"
+        )
+    return lines
+
+
+def _restore_primary(topology: Topology) -> Plan:
+    """No live primary: the smallest safe step that gives the estate one."""
+    old = topology.nodes.get(topology.last_primary or "")
+    candidates = good_replicas(topology)
+    if topology.sentinels:
+        if topology.majority and candidates:
+            return _fail_over(topology, old, candidates, "sentinel")
+    elif old is not None and _startable(old):
+        return _start_primary(topology, old)
+    elif candidates and _all_copies_known(topology, old):
+        return _fail_over(topology, old, candidates, "replication")
+    if old is not None and _startable(old):
+        return _start_primary(topology, old)
+    return _refuse(_no_way(topology, old, candidates))
+
+
+def good_replicas(topology: Topology) -> list[Node]:
+    """Live replicas that may be promoted, most data first."""
+    fit = [
+        node
+        for node in topology.nodes.values()
+        if node.alive
+        and node.role == "replica"
+        and not node.view.get("loading")
+        and node.view.get("priority", 100) != 0
+        and not (node.view.get("primary") or {}).get("syncing")
+    ]
+    return sorted(fit, key=lambda node: (-node.offset, node.view.get("priority", 100), node.name))
+
+
+def _startable(node: Node) -> bool:
+    """Its process is dead (not stopped by a person), its host answers, and what it would load is there."""
+    return node.host_answered and node.unit_down and not node.stopped_on_purpose and node.has_data
+
+
+def _all_copies_known(topology: Topology, old: Optional[Node]) -> bool:
+    """Every replica's offset is known, so the one with most data can be told (refusal R4 otherwise)."""
+    return all(node.alive for node in topology.nodes.values() if old is None or node.name != old.name)
+
+
+def _fail_over(topology: Topology, old: Optional[Node], candidates: Sequence[Node], mode: str) -> Plan:
+    dead = bool(old and old.host_answered and old.unit_down)
+    actor = next((node.name for node in candidates if node.host_answered), candidates[0].name)
+    name = old.name if old else "the old primary"
+    age = max((candidate.view.get("primary") or {}).get("last_io_s", -1) for candidate in candidates)
+    why = f"{name} is dead; {candidates[0].name} has the most data (offset {candidates[0].offset})"
+    action = Action(
+        "failover",
+        actor,
+        why,
+        {"mode": mode, "old_primary": old.name if old else "", "confirmed_dead": dead},
+    )
+    last_word = f" (last heard {age} s before)" if age >= 0 else ""
+    loss = f"Writes that {name} accepted and had not sent to {candidates[0].name}{last_word} may be missing."
+    return Plan(ACT, f"Fail over from {name} to {candidates[0].name}.", actions=[action], loss=loss)
+
+
+def _start_primary(topology: Topology, old: Node) -> Plan:
+    what = "append-only file" if old.files.get("aof_configured") else "last snapshot"
+    action = Action("start_primary", old.name, f"its process is dead, its data is on disk ({what})", _unit_args(old))
+    loss = None if old.files.get("aof_configured") else f"Writes since the last snapshot of {old.name} are gone."
+    return Plan(ACT, f"Start {old.name} again, from its {what}.", actions=[action], loss=loss)
+
+
+def _unit_args(node: Node) -> dict[str, Any]:
+    return {"unit": (node.unit or {}).get("name", ""), "config_file": node.files.get("config", "")}
+
+
+def _mend(topology: Topology) -> Plan:
+    """There is a live primary: bring everybody else back to it."""
+    plan = Plan(HEALTHY, "")
+    primary = topology.nodes[str(topology.primary)]
+    target = {"primary_host": primary.host, "primary_port": primary.port}
+    for node in topology.nodes.values():
+        if node.name == primary.name:
+            continue
+        if node.name in topology.stale:
+            _mend_stale(plan, primary, node, target)
+        elif node.alive and node.follows != primary.name:
+            plan.actions.append(
+                Action("follow", node.name, f"follows {node.follows or 'nobody'}", {**target, **_unit_args(node)})
+            )
+        elif not node.alive and node.stopped_on_purpose:
+            plan.todo.append(
+                f"{node.name}: {(node.unit or {}).get('name')} was stopped by hand and is left alone; "
+                "when the work there is done, start it as a replica with recover.yml after `systemctl reset-failed` "
+                "or start it yourself."
+            )
+        elif not node.alive and node.unit_down:
+            plan.actions.append(
+                Action(
+                    "follow",
+                    node.name,
+                    f"its process is dead; starts as a replica of {primary.name}",
+                    {**target, **_unit_args(node), "preserve": node.has_data and not node.files.get("replicaof")},
+                )
+            )
+        elif not node.alive and node.host_answered:
+            plan.todo.append(f"{node.name} runs but does not answer ({node.error}): look at it before restarting it.")
+    _mend_sentinels(plan, topology, target)
+    if plan.actions:
+        plan.verdict = ACT
+    return plan
+
+
+def _mend_stale(plan: Plan, primary: Node, node: Node, target: Mapping[str, Any]) -> None:
+    """An old primary came back. Its surplus, if any, is kept as a copy before it follows, so nothing is lost."""
+    surplus = surplus_bytes(primary, node)
+    keep = {0: "", None: "; what only it has is kept as a copy first"}.get(
+        surplus, f"; its surplus of {surplus} bytes is kept as a copy first"
+    )
+    args = {**target, **_unit_args(node), "preserve": surplus != 0}
+    plan.actions.append(Action("follow", node.name, f"an old primary came back{keep}", args))
+
+
+def surplus_bytes(primary: Node, stale: Node) -> Optional[int]:
+    """Bytes of the replication stream that only the stale primary has; None when it can not be told.
+
+    The new primary remembers in ``second_offset`` where it left the old history ``replid2`` (measurement N15).
+    An empty stale node has nothing to lose.
+    """
+    if stale.view.get("keys") == 0:
+        return 0
+    mine, theirs = stale.view.get("replid"), primary.view.get("replid2")
+    if mine and mine == theirs:
+        return max(0, stale.offset - int(primary.view.get("second_offset", -1)) + 1)
+    if mine and mine == primary.view.get("replid"):
+        return max(0, stale.offset - primary.offset)
+    return None
+
+
+def _mend_sentinels(plan: Plan, topology: Topology, target: Mapping[str, Any]) -> None:
+    astray = [w for w in topology.sentinels.values() if w.alive and w.names != topology.primary]
+    for watcher in astray:
+        if watcher.host_answered:
+            why = f"names {watcher.names or 'nobody'}, the live primary is {topology.primary}"
+            plan.actions.append(Action("repoint_sentinel", watcher.name, why, dict(target)))
+    for watcher in topology.sentinels.values():
+        if not watcher.alive and watcher.host_answered and _sentinel_failed(watcher):
+            plan.actions.append(
+                Action("start_sentinel", watcher.name, "its process is dead", {"unit": (watcher.unit or {})["name"]})
+            )
+
+
+def _sentinel_failed(watcher: Watcher) -> bool:
+    unit = watcher.unit or {}
+    return unit.get("active") == "failed" and unit.get("pid", 0) == 0
+
+
+def _refuse(sentence: str) -> Plan:
+    return Plan(REFUSED, sentence, refusal=sentence)
+
+
+def _dispute(topology: Topology) -> str:
+    lines = []
+    for name in topology.claims:
+        view = topology.nodes[name].view
+        lines.append(
+            f"{name} (offset {view.get('offset')}, {view.get('keys')} keys, {len(view.get('replicas') or [])} "
+            "replicas, "
+            f"history {str(view.get('replid'))[:8]})"
+        )
+    return (
+        f"Estate {topology.service}: {'; '.join(topology.reasons)}. Nothing is changed, since choosing one "
+        "drops the other's "
+        f"writes: {' and '.join(lines)}. Decide which one holds the truth, stop the other, then run recover.yml again."
+    )
+
+
+def _no_way(topology: Topology, old: Optional[Node], candidates: Sequence[Node]) -> str:
+    """Why nothing can be done, reason by reason, and the next step."""
+    reasons = list(topology.reasons)
+    if topology.sentinels and not topology.majority:
+        reasons.append(
+            f"only {len(topology.watchers_alive)} of {len(topology.sentinels)} sentinels answer, so none may fail over"
+        )
+    for node in topology.nodes.values():
+        if old is not None and node.name == old.name:
+            reasons.append(_why_not_startable(node))
+        elif node.alive and node not in candidates:
+            reasons.append(
+                f"{node.name} is no candidate ({node.role}, loading={node.view.get('loading')}, "
+                f"priority={node.view.get('priority')})"
+            )
+    if candidates and not topology.sentinels:
+        missing = [n.name for n in topology.nodes.values() if not n.alive and (old is None or n.name != old.name)]
+        reasons.append(f"a newer copy may be on {', '.join(missing)}, which does not answer")
+    return (
+        f"Estate {topology.service} has no primary and no safe way to one: {'; '.join(reasons)}. "
+        "Bring back one of the hosts named here, then run recover.yml again."
+    )
+
+
+def _why_not_startable(node: Node) -> str:
+    if not node.host_answered:
+        return f"{node.name}, the last primary, is on a host that does not answer"
+    if node.stopped_on_purpose:
+        return (
+            f"{node.name}, the last primary, was stopped by hand: start it, or disable this check by starting the unit"
+        )
+    if not node.has_data:
+        return f"{node.name}, the last primary, has no data on disk to start from"
+    if node.unit is None:
+        return f"{node.name}, the last primary, has no systemd unit known to this inventory"
+    return f"{node.name}, the last primary, runs but does not answer ({node.error})"
+
+
+def _summary(topology: Topology, plan: Plan) -> str:
+    if plan.verdict == HEALTHY:
+        return f"{topology.primary} is the primary; every node and sentinel agrees."
+    if plan.verdict == DEGRADED:
+        return f"{topology.primary} is the primary and in service, but something is left to do."
+    return f"{topology.primary} is the primary; {len(plan.actions)} step(s) bring the rest back."

@@ -1,0 +1,156 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Evidence of whole estates for unit tests: healthy ones, and ways to break them. The shapes are redis_health's."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Optional
+
+from lifeline.topology import Topology, build
+
+UNIT = "redis-server@main.service"
+OLD, NEW, NONE = "a" * 40, "b" * 40, "0" * 40
+
+
+class Estate:
+    """Three hosts, redis1 to redis3, each with a server and (unless told otherwise) a sentinel."""
+
+    def __init__(self, primary: str = "redis1", service: str = "redis", sentinels: bool = True, nodes: int = 3) -> None:
+        self.service = service
+        self.names = [f"redis{number}" for number in range(1, nodes + 1)]
+        self.nodes = [{"name": name, "host": self._address(name), "port": 6379} for name in self.names]
+        self.sentinels = [{**node, "port": 26379} for node in self.nodes] if sentinels else []
+        views = {name: self._view(name, primary) for name in self.names}
+        watchers = {peer["name"]: self._watcher(str(peer["name"]), primary) for peer in self.sentinels}
+        self.evidence = {name: self._host(name, primary, views, watchers) for name in self.names}
+
+    @staticmethod
+    def _address(name: str) -> str:
+        return f"192.0.2.{name[5:]}"
+
+    def _view(self, name: str, primary: str) -> dict[str, Any]:
+        view: dict[str, Any] = {
+            "host": self._address(name),
+            "port": 6379,
+            "reachable": True,
+            "error": None,
+            "role": "master" if name == primary else "slave",
+            "replid": OLD,
+            "replid2": NONE,
+            "offset": 1000,
+            "second_offset": -1,
+            "priority": 100,
+            "loading": False,
+            "keys": 10,
+            "replicas": [],
+            "primary": None,
+        }
+        if name != primary:
+            view["primary"] = {
+                "host": self._address(primary),
+                "port": 6379,
+                "link_up": True,
+                "link_down_s": 0,
+                "last_io_s": 0,
+                "syncing": False,
+            }
+        return view
+
+    def _watcher(self, name: str, primary: str) -> dict[str, Any]:
+        return {
+            "host": self._address(name),
+            "port": 26379,
+            "reachable": True,
+            "error": None,
+            "known": True,
+            "tilt": False,
+            "primary": {"host": self._address(primary), "port": 6379},
+            "flags": ["master"],
+            "down": False,
+            "failover": False,
+            "quorum_ok": True,
+            "quorum_text": "OK 3 usable Sentinels",
+            "down_after_ms": 5000,
+        }
+
+    def _host(self, name: str, primary: str, views: Any, watchers: Any) -> dict[str, Any]:
+        unit = {"load": "loaded", "active": "active", "sub": "running", "result": "success", "pid": 7, "restarts": 0}
+        replicaof = None if name == primary else [self._address(primary), "6379"]
+        return {
+            "version": 1,
+            "host": name,
+            "service": self.service,
+            "library": True,
+            "nodes": copy.deepcopy(views),
+            "sentinels": copy.deepcopy(watchers),
+            "units": {UNIT: dict(unit), "redis-sentinel.service": dict(unit)},
+            "files": {
+                "config": "/etc/redis/redis-main.conf",
+                "dir": "/var/lib/redis/main",
+                "aof_configured": True,
+                "rdb_configured": True,
+                "replicaof": replicaof,
+                "rdb": {"size": 100, "mtime": 1.0},
+                "aof": {"size": 1000, "manifest": True},
+            },
+        }
+
+    def fresh(self, library: bool) -> Estate:
+        """Hosts on which nothing was ever installed."""
+        for evidence in self.evidence.values():
+            for view in [*evidence["nodes"].values(), *evidence["sentinels"].values()]:
+                self._silence(view, "refused")
+            evidence.update(units={}, files={}, library=library)
+            if not library:
+                evidence.update(nodes={}, sentinels={})
+        return self
+
+    def kill(self, name: str) -> Estate:
+        """The server's process is dead and systemd has given up on it; the host lives."""
+        for evidence in self.evidence.values():
+            self._silence(evidence["nodes"][name], "refused")
+            self._drop_links(evidence, name)
+        self.evidence[name]["units"][UNIT].update(active="failed", sub="failed", result="signal", pid=0)
+        return self
+
+    def lose(self, name: str) -> Estate:
+        """The host is gone: it says nothing, and nobody reaches its server or sentinel."""
+        self.evidence.pop(name, None)
+        for evidence in self.evidence.values():
+            self._silence(evidence["nodes"][name], "unreachable")
+            if name in evidence["sentinels"]:
+                self._silence(evidence["sentinels"][name], "unreachable")
+            self._drop_links(evidence, name)
+        return self
+
+    def promote(self, name: str, at: int) -> Estate:
+        """``name`` became primary at offset ``at``, the others follow it; the old primary came back as a primary."""
+        address = self._address(name)
+        for evidence in self.evidence.values():
+            for node, view in evidence["nodes"].items():
+                if node == name:
+                    view.update(role="master", primary=None, replid=NEW, replid2=OLD, second_offset=at)
+                elif view["role"] == "slave":
+                    view["primary"]["host"] = address
+                    view["replid"] = NEW
+            for watcher in evidence["sentinels"].values():
+                watcher["primary"]["host"] = address
+        return self
+
+    @staticmethod
+    def _silence(view: dict[str, Any], why: str) -> None:
+        kept = {"host": view["host"], "port": view["port"], "reachable": False, "error": f"{why}: no answer"}
+        view.clear()
+        view.update(kept)
+
+    def _drop_links(self, evidence: dict[str, Any], primary: str) -> None:
+        for view in evidence["nodes"].values():
+            followed: Optional[dict[str, Any]] = view.get("primary")
+            if followed and followed["host"] == self._address(primary):
+                followed.update(link_up=False, link_down_s=3)
+
+    def build(self, extra: Optional[list[dict[str, Any]]] = None) -> Topology:
+        """The topology that lifeline makes of it."""
+        evidence = [*self.evidence.values(), *(extra or [])]
+        return build(evidence, self.nodes, self.sentinels, self.service)

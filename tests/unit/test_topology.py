@@ -1,0 +1,206 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Who is primary, according to whom: tables of estates as their hosts would describe them."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import pytest
+from estates import Estate
+from hypothesis import given
+from hypothesis import strategies as st
+from lifeline import topology
+from lifeline.plan import make_plan, surplus_bytes
+
+
+def test_a_healthy_estate_has_one_primary_and_nothing_to_do() -> None:
+    built = Estate().build()
+    assert (built.state, built.primary, built.stale) == (topology.AGREED, "redis1", [])
+    plan = make_plan(built)
+    assert (plan.verdict, plan.actions, plan.findings, plan.todo) == ("healthy", [], [], [])
+
+
+def test_a_primary_elsewhere_than_first_in_the_inventory_is_found() -> None:
+    built = Estate(primary="redis3").build()
+    assert built.endpoint == {"name": "redis3", "host": "192.0.2.3", "port": 6379}
+    assert make_plan(built).verdict == "healthy"
+
+
+@pytest.mark.parametrize("library", [True, False])
+def test_hosts_that_have_nothing_are_an_empty_estate(library: bool) -> None:
+    built = Estate().fresh(library).build()
+    assert built.state == topology.EMPTY
+    assert "provision.yml" in str(make_plan(built).refusal)
+
+
+def test_an_empty_estate_with_a_silent_host_is_not_known_to_be_empty() -> None:
+    estate = Estate().fresh(True)
+    del estate.evidence["redis2"]
+    assert estate.build().state == topology.NO_PRIMARY
+
+
+def test_nobody_answering_is_blindness() -> None:
+    estate = Estate()
+    estate.evidence.clear()
+    built = estate.build()
+    assert built.state == topology.BLIND
+    assert "no host of the estate answered" in str(make_plan(built).refusal)
+
+
+def test_evidence_of_another_estate_is_ignored() -> None:
+    estate = Estate()
+    other = Estate(primary="redis2", service="other")
+    built = estate.build(extra=list(other.evidence.values()))
+    assert built.primary == "redis1"
+
+
+def test_a_dead_process_on_a_live_host_is_failed_over_by_sentinel() -> None:
+    plan = make_plan(Estate().kill("redis1").build())
+    assert plan.findings[0].id == "primary_process_down"
+    (action,) = plan.actions
+    assert (action.remedy, action.args["mode"], action.args["confirmed_dead"]) == ("failover", "sentinel", True)
+    assert action.host in ("redis2", "redis3")
+
+
+def test_without_sentinel_a_dead_process_is_started_from_its_own_data_first() -> None:
+    plan = make_plan(Estate(sentinels=False).kill("redis1").build())
+    (action,) = plan.actions
+    assert (action.remedy, action.host) == ("start_primary", "redis1")
+
+
+def test_a_dead_primary_without_data_is_never_started() -> None:
+    estate = Estate(sentinels=False).kill("redis1")
+    estate.evidence["redis1"]["files"].update(aof=None)
+    (action,) = make_plan(estate.build()).actions
+    assert (action.remedy, action.args["mode"]) == ("failover", "replication")
+
+
+def test_a_lost_host_is_failed_over_but_not_as_confirmed() -> None:
+    plan = make_plan(Estate().lose("redis1").build())
+    (action,) = plan.actions
+    assert (action.remedy, action.args["confirmed_dead"]) == ("failover", False)
+    assert any("redis1" in item for item in plan.todo)
+
+
+def test_without_sentinel_the_replica_with_most_data_is_promoted() -> None:
+    estate = Estate(sentinels=False).lose("redis1")
+    for evidence in estate.evidence.values():
+        evidence["nodes"]["redis2"]["offset"] = 900
+        evidence["nodes"]["redis3"]["offset"] = 1000
+    (action,) = make_plan(estate.build()).actions
+    assert action.args["mode"] == "replication"
+    assert "redis3 has the most data" in action.why
+
+
+def test_without_sentinel_nothing_is_promoted_while_a_copy_is_out_of_sight() -> None:
+    plan = make_plan(Estate(sentinels=False).lose("redis1").lose("redis3").build())
+    assert plan.verdict == "refused"
+    assert "a newer copy may be on redis3" in str(plan.refusal)
+
+
+def test_a_minority_of_sentinels_may_not_fail_over() -> None:
+    estate = Estate().lose("redis1").lose("redis2")
+    plan = make_plan(estate.build())
+    assert plan.verdict == "refused"
+    assert "only 1 of 3 sentinels" in str(plan.refusal)
+
+
+def test_a_primary_that_a_person_stopped_is_left_alone() -> None:
+    estate = Estate(sentinels=False, nodes=1).kill("redis1")
+    estate.evidence["redis1"]["units"]["redis-server@main.service"].update(active="inactive", result="success")
+    plan = make_plan(estate.build())
+    assert plan.verdict == "refused"
+    assert "was stopped by hand" in str(plan.refusal)
+
+
+def test_two_primaries_nobody_vouches_for_are_refused_with_both_offsets() -> None:
+    estate = Estate(sentinels=False, nodes=2)
+    for evidence in estate.evidence.values():
+        evidence["nodes"]["redis2"].update(role="master", primary=None, replid="b" * 40, replid2="0" * 40, offset=77)
+        evidence["nodes"]["redis1"]["replid2"] = "0" * 40
+    plan = make_plan(estate.build())
+    assert plan.verdict == "refused"
+    assert "redis1 (offset 1000" in str(plan.refusal) and "redis2 (offset 77" in str(plan.refusal)
+
+
+def test_the_heir_of_the_old_history_is_the_primary_when_nobody_else_can_vouch() -> None:
+    estate = Estate(sentinels=False, nodes=2).promote("redis2", at=500)
+    built = estate.build()
+    assert (built.primary, built.stale) == ("redis2", ["redis1"])
+
+
+@pytest.mark.parametrize(("stale_offset", "surplus", "preserve"), [(500, 1, True), (499, 0, False), (4096, 3597, True)])
+def test_an_old_primary_that_returns_follows_and_its_surplus_is_kept(
+    stale_offset: int, surplus: int, preserve: bool
+) -> None:
+    estate = Estate().promote("redis2", at=500)
+    for evidence in estate.evidence.values():
+        evidence["nodes"]["redis1"]["offset"] = stale_offset
+    built = estate.build()
+    assert (built.primary, built.stale) == ("redis2", ["redis1"])
+    assert surplus_bytes(built.nodes["redis2"], built.nodes["redis1"]) == surplus
+    (action,) = make_plan(built).actions
+    assert (action.remedy, action.host, action.args["preserve"]) == ("follow", "redis1", preserve)
+
+
+def test_an_unrelated_history_is_an_unknown_surplus_and_an_empty_node_has_none() -> None:
+    built = Estate().promote("redis2", at=500).build()
+    stale = built.nodes["redis1"]
+    stale.view["replid"] = "f" * 40
+    assert surplus_bytes(built.nodes["redis2"], stale) is None
+    stale.view["keys"] = 0
+    assert surplus_bytes(built.nodes["redis2"], stale) == 0
+
+
+def test_sentinels_that_name_a_replica_are_pointed_at_the_live_primary() -> None:
+    estate = Estate()
+    for evidence in estate.evidence.values():
+        for view in evidence["sentinels"].values():
+            view["primary"] = {"host": "192.0.2.2", "port": 6379}
+    plan = make_plan(estate.build())
+    assert [(action.remedy, action.args["primary_host"]) for action in plan.actions] == [
+        ("repoint_sentinel", "192.0.2.1")
+    ] * 3
+
+
+def test_a_dead_replica_starts_following_and_a_stopped_one_is_left_alone() -> None:
+    estate = Estate().kill("redis2").kill("redis3")
+    estate.evidence["redis3"]["units"]["redis-server@main.service"].update(active="inactive", result="success")
+    plan = make_plan(estate.build())
+    assert [(action.remedy, action.host) for action in plan.actions] == [("follow", "redis2")]
+    assert any("redis3" in item and "stopped by hand" in item for item in plan.todo)
+
+
+def test_addresses_in_another_spelling_are_the_same_node() -> None:
+    nodes = [{"name": "a", "host": "2001:db8::1", "port": 6379}, {"name": "b", "host": "2001:db8::2", "port": 6379}]
+    view: dict[str, Any] = {"reachable": True, "role": "slave", "primary": {"host": "2001:0db8:0:0::1", "port": "6379"}}
+    view["primary"]["link_up"] = True
+    evidence = {"host": "b", "service": "s", "library": True, "nodes": {"b": view}, "sentinels": {}}
+    built = topology.build([evidence], nodes, [], "s")
+    assert built.nodes["b"].follows == "a"
+
+
+@given(
+    changes=st.lists(
+        st.tuples(
+            st.sampled_from(["redis1", "redis2", "redis3"]),
+            st.sampled_from(["redis1", "redis2", "redis3"]),
+            st.sampled_from(["role", "offset", "replid", "keys", "error", "replicas", "loading", "priority"]),
+            st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+        ),
+        max_size=6,
+    )
+)
+def test_odd_values_never_make_the_plan_crash_nor_promote_without_a_dead_primary(
+    changes: list[tuple[str, str, str, Optional[object]]],
+) -> None:
+    estate = Estate()
+    for witness, node, field, value in changes:
+        if field == "replicas" or (field == "offset" and not isinstance(value, int)):
+            continue
+        estate.evidence[witness]["nodes"][node][field] = value
+    built = estate.build()
+    plan = make_plan(built)
+    if built.state == topology.AGREED:
+        assert "failover" not in [action.remedy for action in plan.actions]
