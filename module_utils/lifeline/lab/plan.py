@@ -83,7 +83,7 @@ def check_lab_name(name: str) -> None:
     """Raise LifelineError unless the lab's name can be part of container and network names."""
     if not _NAME.fullmatch(name):
         raise LifelineError(
-            f"The lab cannot be called {name!r}: use at most 40 lower-case letters, digits and dashes for lab_hosts_name."
+            f"The lab cannot be called {name!r}: use at most 40 lower-case letters, digits, dashes in lab_hosts_name."
         )
 
 

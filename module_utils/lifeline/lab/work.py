@@ -48,6 +48,9 @@ def _present(params: dict[str, Any], directory: Directory, check: bool) -> dict[
         state = files.new_state()
         files.make_lab_keys(directory, lab)
         directory.save_state(state)
+    # Connections that were kept open to hosts that are gone, or were, would hang.
+    gone = [at for name, at in state["addresses"].items() if name in (*todo.remove, *todo.create, *todo.start)]
+    _close_connections(params["control_path_dir"], state["run"], gone)
     if todo.create:
         # Removing first frees the addresses.
         _remove(todo.remove, lab)
@@ -77,7 +80,7 @@ def _absent(params: dict[str, Any], directory: Directory, check: bool) -> dict[s
     if check:
         return result
     if run:
-        _close_connections(params["control_path_dir"], run)
+        _close_connections(params["control_path_dir"], run, ["*"])
     _remove([container.host for container in current], lab)
     if subnet:
         machine.run(["podman", "network", "rm", "--force", plan.network_name(lab)], "remove the lab's network")
@@ -140,8 +143,11 @@ def _images(params: dict[str, Any], releases: Sequence[str]) -> tuple[dict[str, 
     """({release: image}, images that had to be built)."""
     recipe = Path(params["recipe"]).read_text(encoding="utf-8")
     mirror = plan.Mirror(params["mirror"]) if params["mirror"] else plan.mirror_from(machine.apt_sources())
-    images, built = {}, []
-    for release in releases:
+    images: dict[str, str] = {}
+    built: list[str] = []
+    cache = Path(params["cache"])
+
+    def provide(release: str) -> None:
         settings = {
             "RELEASE": release,
             "MIRROR": mirror.archive,
@@ -150,14 +156,14 @@ def _images(params: dict[str, Any], releases: Sequence[str]) -> tuple[dict[str, 
             "PACKAGES": " ".join(params["packages"]),
             "PREFETCH": " ".join(params["prefetch"]),
         }
-        tag = plan.image_tag(release, recipe, settings)
-        if not machine.image_exists(tag):
-            cache = Path(params["cache"])
+        images[release] = plan.image_tag(release, recipe, settings)
+        if not machine.image_exists(images[release]):
             files.make_directory(cache, files.owner(cache))
-            machine.build_image(tag, recipe, settings, str(cache / f"apt-{release}"))
-            built.append(tag)
-        images[release] = tag
-    return images, built
+            machine.build_image(images[release], recipe, settings, str(cache / f"apt-{release}"))
+            built.append(images[release])
+
+    _parallel(provide, releases)
+    return images, sorted(built)
 
 
 def _remove(names: Iterable[str], lab: str) -> None:
@@ -234,9 +240,9 @@ def _wait(lab: str, directory: Directory, addresses: dict[str, str]) -> None:
     _parallel(wait, list(addresses.items()))
 
 
-def _close_connections(directory: str, run: str) -> None:
-    """End the SSH connections that Ansible keeps open to this lab's hosts."""
-    for path in glob(f"{directory}/lab-{run}-*"):
+def _close_connections(directory: str, run: str, addresses: Sequence[str]) -> None:
+    """End the SSH connections that Ansible keeps open to hosts of this lab."""
+    for path in [path for address in addresses for path in glob(f"{directory}/lab-{run}-{address}")]:
         subprocess.run(
             ["ssh", "-F", "/dev/null", "-o", f"ControlPath={path}", "-O", "exit", "lab"],
             capture_output=True,
