@@ -136,28 +136,39 @@ class Modules:
 
 
 def ansible(
-    *arguments: str, cwd: Path = ROOT, timeout: float = 300.0, **environment_: str
+    *command: str, cwd: Path = ROOT, timeout: float = 300.0, env: Optional[dict[str, str]] = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of ansible-core's commands (``ansible("ansible-playbook", "x.yml")``) from this Python's environment."""
-    command, *rest = arguments
+    """Run one of ansible-core's commands, ``ansible("ansible-playbook", "x.yml")``, from this Python's environment."""
+    program, *rest = command
     return subprocess.run(
-        [str(Path(sys.executable).parent / command), *rest],
+        [str(Path(sys.executable).parent / program), *rest],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **environment_},
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **(env or {})},
     )
 
 
-def run_playbook(plays: Any, directory: Path, *extra: str, **environment_: str) -> subprocess.CompletedProcess[str]:
-    """Run plays (a structure as YAML has it) through ansible-playbook against localhost, from ``directory``."""
+def run_playbook(
+    plays: Any, directory: Path, *options: str, env: Optional[dict[str, str]] = None
+) -> subprocess.CompletedProcess[str]:
+    """Run plays (a structure as YAML has it) through ansible-playbook from ``directory``.
+
+    The inventory is ``directory/inventory.json`` when a test has written one, else localhost.
+    """
     playbook = directory / "playbook.yml"
     playbook.write_text(json.dumps(plays))  # JSON is YAML
     inventory = directory / "inventory.json"
     if not inventory.exists():
         hosts = {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}
         inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
-    return ansible("ansible-playbook", "-i", str(inventory), str(playbook), *extra, **environment_)
+    return ansible("ansible-playbook", "-i", str(inventory), str(playbook), *options, env=env)
+
+
+def release(python: Path) -> str:
+    """``ansible-core X.Y.Z`` of that interpreter's environment."""
+    code = "from ansible.release import __version__; print('ansible-core', __version__)"
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()

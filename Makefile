@@ -1,0 +1,114 @@
+# Everything that a developer or an operator types. `make` lists it.
+#
+# The first target that needs tools sets up the machine (Debian packages) and .venv; after that, setting up costs nothing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+PYTHON := $(BIN)/python
+READY := $(VENV)/complete
+PLAYBOOKS = $(wildcard *.yml playbooks/*.yml)
+
+# .cache/bin holds a redis-server where only Debian's redis-tools is installed.
+export PATH := $(BIN):$(CURDIR)/.cache/bin:$(PATH):/usr/sbin:/sbin
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PYTHONDONTWRITEBYTECODE := 1
+
+say = printf '\n== %s\n'
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(READY) ## Install what the other targets need: Debian packages, .venv
+
+$(READY): pyproject.toml tests/tools/setup.sh $(wildcard constraints/*.txt)
+	@tests/tools/setup.sh $(VENV)
+	@touch $@
+
+.PHONY: lock
+lock: $(READY) ## Pin the newest versions that pyproject.toml allows, one file for each Python
+	@$(PYTHON) tests/tools/lock.py
+
+.PHONY: test
+test: $(READY) ## Everything below up to molecule, and how long each part took
+	@$(PYTHON) tests/tools/parts.py lint unit integration sanity newest molecule
+
+.PHONY: lint
+lint: $(READY) ## Linters, types, syntax of playbooks, documentation of modules and roles
+	@$(say) "ruff: Python style and mistakes"
+	@ruff check . && ruff format --check .
+	@$(say) "mypy --strict: types"
+	@mypy -p lifeline
+	@mypy plugins tests/tools
+	@$(say) "yamllint"
+	@yamllint --strict .
+	@$(say) "ansible-lint: profile production, nothing skipped"
+	@ansible-lint --nocolor --quiet
+	@$(say) "ansible-config: ansible.cfg has only settings that exist"
+	@ansible-config validate -t all
+	@$(MAKE) syntax
+	@$(say) "ansible-doc: every module and role renders"
+	@$(PYTHON) tests/tools/render_docs.py
+
+.PHONY: syntax
+syntax: $(READY)
+	@$(say) "ansible-playbook --syntax-check: $(PLAYBOOKS)"
+	@if [ -n "$(PLAYBOOKS)" ]; then ansible-playbook -i localhost, --syntax-check $(PLAYBOOKS); fi
+
+.PHONY: unit
+unit: $(READY) ## Pure functions, and rules that the repository keeps
+	@$(say) "Unit tests"
+	@pytest tests/unit
+
+.PHONY: integration
+integration: $(READY) ## Modules against real redis-server processes, with the oldest and newest redis-py
+	@$(say) "Integration tests"
+	@pytest -n 2 tests/integration
+
+.PHONY: sanity
+sanity: $(READY) ## ansible-test sanity on the modules, as a throw-away collection
+	@$(say) "ansible-test sanity"
+	@$(PYTHON) tests/sanity/run.py
+
+.PHONY: newest
+newest: $(READY) ## A part of the tests with the newest ansible-core, where a Python 3.12 or later is found
+	@$(say) "Newest ansible-core"
+	@$(PYTHON) tests/tools/newest.py
+
+.PHONY: molecule
+molecule: $(READY) ## Whole journeys on lab hosts: provision, fail over, provision again, verify
+	@$(say) "Molecule"
+	@$(PYTHON) tests/tools/scenarios.py
+
+.PHONY: demo
+demo: $(READY) ## Build a lab, provision it, kill the primary, recover; no job may be lost
+	@$(PYTHON) tests/demo/demo.py
+
+.PHONY: lab-up
+lab-up: $(READY) ## Make the lab's hosts
+	@$(say) "Making the lab's hosts"
+	@ansible-playbook playbooks/lab.yml -e lab_hosts_state=present
+
+.PHONY: lab-down
+lab-down: $(READY) ## Remove every trace of the lab
+	@$(say) "Removing the lab"
+	@ansible-playbook playbooks/lab.yml -e lab_hosts_state=absent
+
+.PHONY: bench-provision bench-recover bench-requeue
+bench-provision: $(READY) ## How long a provision.yml without changes takes
+	@$(PYTHON) tests/bench/provision.py
+bench-recover: $(READY) ## How long recover.yml takes to the first accepted write
+	@$(PYTHON) tests/bench/recover.py
+bench-requeue: $(READY) ## How fast lost jobs are put back
+	@$(PYTHON) tests/bench/requeue.py
+
+.PHONY: clean
+clean: ## Remove what setting up and testing left in this directory (the lab is lab-down's)
+	@$(say) "Removing .venv, .venvs and caches"
+	@rm -rf .venv .venvs .cache .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis

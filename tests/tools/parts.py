@@ -1,0 +1,67 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Run make targets one after the other and end with what each came to: ``parts.py TARGET ...``.
+
+All of them run, whatever fails, so that one run tells everything. pytest's closing lines are said again at the end.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+from modules import ROOT
+
+CLOSING = re.compile(r"^=* ?(\d+ (passed|failed|error|skipped|deselected|xfailed).* in [\d.]+s.*?) ?=*$")
+LEFT_OUT = re.compile(r"^left out: .*")
+
+
+@dataclass
+class Part:
+    """One target's outcome; ``seconds`` is its wall time."""
+
+    name: str
+    code: int
+    seconds: float
+    lines: list[str] = field(default_factory=list)
+
+
+def run(name: str) -> Part:
+    """Run ``make name``, show its output as it comes, and keep the lines worth repeating."""
+    started = time.monotonic()
+    kept = []
+    with subprocess.Popen(
+        ["make", name], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            text = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()
+            closing = CLOSING.match(text)
+            if closing:
+                kept.append(closing[1])
+            elif LEFT_OUT.match(text):
+                kept.append(text)
+    return Part(name, process.returncode, time.monotonic() - started, kept)
+
+
+def main(names: list[str]) -> int:
+    """Run all; 1 when any failed."""
+    parts = [run(name) for name in names]
+    print("\n== Summary")
+    for part in parts:
+        minutes, seconds = divmod(round(part.seconds), 60)
+        outcome = "ok" if part.code == 0 else "FAILED"
+        print(f"{part.name:<12} {outcome:<7} {minutes:>3} min {seconds:02d} s   {'; '.join(part.lines)}".rstrip())
+    failed = sum(part.code != 0 for part in parts)
+    minutes, seconds = divmod(round(sum(part.seconds for part in parts)), 60)
+    print(f"{'all':<12} {'FAILED' if failed else 'ok':<7} {minutes:>3} min {seconds:02d} s")
+    print(f"\nmake test: {len(parts) - failed} passed, {failed} failed")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
