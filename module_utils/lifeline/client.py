@@ -105,7 +105,6 @@ def connect(endpoint: Endpoint, credentials: Credentials, **extra: Any) -> Any:
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": True,
         "encoding_errors": "replace",
-        "client_name": "lifeline",
         **extra,
     }
     if endpoint.unix_socket:

@@ -16,6 +16,9 @@ from .topology import AGREED, DISPUTED, Node, Topology, build
 # How often a condition is looked at again, in seconds.
 POLL_S = 0.05
 
+# How long to leave a sentinel that refused before asking it again, in seconds.
+ASK_AGAIN_S = 0.5
+
 # After down-after, sentinels agree and vote within about 1.3 s (measurement N1); this leaves room for a slow host.
 SENTINEL_GRACE_S = 15.0
 
@@ -71,6 +74,7 @@ class _Job:
         self.confirmed_dead: bool = params["confirmed_dead"]
         self.deadline = time.monotonic() + float(params["timeout"])
         self.timeout = float(params["timeout"])
+        self.refused: list[str] = []
 
     def look(self) -> Topology:
         """The live topology, from this host's vantage point."""
@@ -89,9 +93,8 @@ class _Job:
                 "answer; a failover by "
                 "a minority makes a second primary, so nothing was done. Bring the sentinels back first."
             )
-        command = f"SENTINEL FAILOVER {self.service}"
         if check:
-            return {"changed": True, "primary": None, "commands": [command]}
+            return {"changed": True, "primary": None, "commands": [f"SENTINEL FAILOVER {self.service}"]}
         sent: list[str] = []
         if not (self.confirmed_dead or self._agreed_down(topology)):
             down_after = max(watcher.view.get("down_after_ms", 0) for watcher in topology.watchers_alive) / 1000
@@ -105,14 +108,12 @@ class _Job:
                     "between them.",
                     commands=sent,
                 )
-        if self._primary() is None:
-            self._ask_failover(topology)
-            sent.append(command)
-        primary = self._wait(self._primary, self._left())
+        primary = self._ask_until_promoted(topology, sent)
         if primary is None:
+            why = "; ".join(self.refused) or "see their logs for -failover-abort lines"
             raise LifelineError(
-                f"No node of {self.service} became primary within {self.timeout:.0f} s; see the sentinels' logs for "
-                "-failover-abort lines. The estate is as it was: run recover.yml again.",
+                f"No node of {self.service} became primary within {self.timeout:.0f} s. The sentinels say: {why}. "
+                "Run recover.yml again, or see with SENTINEL REPLICAS why each replica is not good.",
                 commands=sent,
             )
         return {"changed": True, "primary": primary, "commands": sent}
@@ -126,27 +127,42 @@ class _Job:
     def _promoted_or_down(self) -> Optional[bool]:
         return True if self._primary() is not None or self._agreed_down(self.look()) else None
 
-    def _ask_failover(self, topology: Topology) -> None:
-        """One sentinel is enough. A failover that is under way already is what we want."""
-        refused = []
+    def _ask_until_promoted(self, topology: Topology, sent: list[str]) -> Optional[dict[str, Any]]:
+        """The new primary, or None when time runs out.
+
+        A sentinel that has just seen the primary go answers NOGOODSLAVE until its view of the replicas is younger than
+        5 s (Sentinel's source; seen in the tests), so it is asked again; meanwhile it may fail over by itself.
+        """
+        next_ask = 0.0
+        while time.monotonic() < self.deadline:
+            primary = self._primary()
+            if primary is not None:
+                return primary
+            if time.monotonic() >= next_ask:
+                sent.append(f"SENTINEL FAILOVER {self.service}")
+                accepted = self._ask_failover(topology)
+                next_ask = time.monotonic() + (SENTINEL_GRACE_S if accepted else ASK_AGAIN_S)
+            time.sleep(POLL_S)
+        return None
+
+    def _ask_failover(self, topology: Topology) -> bool:
+        """Whether a sentinel took it; one is enough, and a failover under way already is what we want."""
+        self.refused = []
         for watcher in topology.watchers_alive:
             if not watcher.view.get("quorum_ok"):
-                refused.append(f"{watcher.name}: {watcher.view.get('quorum_text')}")
+                self.refused.append(f"{watcher.name}: {watcher.view.get('quorum_text')}")
                 continue
             client = connect(Endpoint(watcher.host, watcher.port), self.credentials)
             try:
                 client.execute_command("SENTINEL", "FAILOVER", self.service)
-                return
+                return True
             except CONNECTION_ERRORS as error:
                 if "INPROG" in str(error):
-                    return
-                refused.append(f"{watcher.name}: {reason(error)}")
+                    return True
+                self.refused.append(f"{watcher.name}: {reason(error)}")
             finally:
                 client.close()
-        raise LifelineError(
-            f"No sentinel of {self.service} takes a failover ({'; '.join(refused)}); nothing was changed. "
-            f"Candidates: {why_no_candidate(topology)}."
-        )
+        return False
 
     def by_replication(
         self, topology: Topology, candidates: Sequence[Node], old: Optional[str], check: bool
