@@ -65,14 +65,17 @@ def connection_spec() -> dict[str, Any]:
 def run(module: Any, work: Callable[..., dict[str, Any]]) -> None:
     """Call ``work(params, check)`` and leave the module with its result.
 
-    ``module`` is an AnsibleModule. ``work`` returns the module's result; ``changed`` defaults to false and ``diff``
-    is dropped unless the user asked for one. A LifelineError becomes ``fail_json`` with its partial result.
+    ``module`` is an AnsibleModule. ``work`` returns the module's result; ``changed`` defaults to false, ``diff``
+    is dropped unless the user asked for one, and ``warnings`` (a list of sentences) are shown to the user.
+    A LifelineError becomes ``fail_json`` with its partial result.
     """
     try:
         result = work(module.params, module.check_mode)
     except LifelineError as error:
         module.fail_json(msg=str(error), **error.partial)
         return
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     if not module._diff:
         result.pop("diff", None)
     result.setdefault("changed", False)
