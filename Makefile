@@ -56,6 +56,10 @@ lint: $(READY) ## Linters, types, syntax of playbooks, documentation of modules 
 	@$(say) "ansible-doc: every module and role renders"
 	@$(PYTHON) tests/tools/render_docs.py
 
+.PHONY: lint-modules
+lint-modules: $(READY) ## Tell ansible-lint which modules are our own, after one was added
+	@$(PYTHON) tests/tools/lint_modules.py
+
 .PHONY: syntax
 syntax: $(READY)
 	@$(say) "ansible-playbook --syntax-check: $(PLAYBOOKS)"
