@@ -33,6 +33,7 @@ UNIT_PROPERTIES = (
     "MainPID",
     "UnitFileState",
     "StatusText",
+    "StateChangeTimestamp",
 )
 
 
@@ -225,11 +226,19 @@ def _number(value: Any, default: int = 0) -> int:
 
 
 def unit_states(units: Sequence[str], run: Callable[..., Any] = subprocess.run) -> dict[str, dict[str, Any]]:
-    """systemd's view of the named units: ``{unit: {load, active, sub, result, restarts, pid, enabled, status}}``.
+    """systemd's view: ``{unit: {load, active, sub, result, restarts, pid, enabled, status, since}}``.
 
-    A host without systemd gives no units.
+    ``since`` is when the unit last changed its state, in seconds since 1970. A host without systemd gives no units.
     """
-    argv = ["systemctl", "show", "--no-pager", "--property=" + ",".join(UNIT_PROPERTIES), "--", *units]
+    argv = [
+        "systemctl",
+        "show",
+        "--no-pager",
+        "--timestamp=unix",
+        "--property=" + ",".join(UNIT_PROPERTIES),
+        "--",
+        *units,
+    ]
     try:
         done = run(argv, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -251,6 +260,7 @@ def parse_units(units: Sequence[str], text: str) -> dict[str, dict[str, Any]]:
             "pid": _number(shown.get("MainPID")),
             "enabled": shown.get("UnitFileState", ""),
             "status": shown.get("StatusText", "")[:200],
+            "since": _number(shown.get("StateChangeTimestamp", "").lstrip("@")),
         }
     return states
 

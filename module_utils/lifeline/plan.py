@@ -64,10 +64,29 @@ def plan_from_evidence(
     service: str,
     quorum: int = 0,
 ) -> dict[str, Any]:
-    """The whole way from evidence to plan, for Ansible: ``{plan, topology, primary}`` as plain data."""
+    """The whole way from evidence to plan, for Ansible: ``{plan, topology, primary, outage_began}`` as plain data."""
     topology = build(evidence, nodes, sentinels, service, quorum)
     plan = make_plan(topology)
-    return {"plan": plan.as_dict(), "topology": topology.as_dict(), "primary": topology.endpoint}
+    return {
+        "plan": plan.as_dict(),
+        "topology": topology.as_dict(),
+        "primary": topology.endpoint,
+        "outage_began": outage_began(evidence),
+    }
+
+
+def outage_began(evidence: Sequence[Mapping[str, Any]]) -> Optional[float]:
+    """When the trouble that still shows began, in seconds since 1970 by the hosts' clocks; None when none shows.
+
+    Told by replicas whose link is down, and by systemd for units that do not run.
+    """
+    moments: list[float] = []
+    for entry in evidence:
+        links = [(view.get("primary") or {}) for view in (entry.get("nodes") or {}).values()]
+        moments += [entry["time"] - link["link_down_s"] for link in links if link and not link["link_up"]]
+        units = (entry.get("units") or {}).values()
+        moments += [unit["since"] for unit in units if unit["active"] != "active" and unit.get("since")]
+    return min(moments, default=None)
 
 
 def make_plan(topology: Topology) -> Plan:

@@ -1,0 +1,134 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reading what servers, systemd and disks say."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from lifeline import observe
+from lifeline.node import PRESERVE_DIR, copy_data, follow_in_text
+from lifeline.plan import outage_began
+
+SHOWN = """Id=redis-server@main.service
+LoadState=loaded
+ActiveState=failed
+SubState=failed
+Result=signal
+NRestarts=5
+MainPID=0
+UnitFileState=enabled
+StatusText=
+StateChangeTimestamp=@1790000000
+
+Id=redis-sentinel.service
+LoadState=not-found
+ActiveState=inactive
+SubState=dead
+Result=success
+NRestarts=0
+MainPID=0
+UnitFileState=
+StatusText=
+StateChangeTimestamp=
+"""
+
+
+def test_units_are_told_apart_in_the_order_asked_for() -> None:
+    units = observe.parse_units(["redis-server@main.service", "redis-sentinel.service"], SHOWN)
+    server, sentinel = units["redis-server@main.service"], units["redis-sentinel.service"]
+    assert (server["active"], server["result"], server["restarts"], server["since"]) == (
+        "failed",
+        "signal",
+        5,
+        1790000000,
+    )
+    assert (sentinel["load"], sentinel["since"]) == ("not-found", 0)
+
+
+def test_a_host_without_systemd_has_no_units() -> None:
+    def missing(*_args: Any, **_options: Any) -> Any:
+        raise FileNotFoundError("systemctl")
+
+    def hangs(*_args: Any, **_options: Any) -> Any:
+        raise subprocess.TimeoutExpired("systemctl", 5)
+
+    assert observe.unit_states(["a.service"], missing) == {}
+    assert observe.unit_states(["a.service"], hangs) == {}
+
+
+def test_data_files_are_found_where_the_configuration_says(tmp_path: Path) -> None:
+    config = tmp_path / "redis.conf"
+    config.write_text(
+        f'dir "{tmp_path}"\nappendonly yes\nappenddirname "aof"\nsave 900 1\nsave 300 10\n'
+        "requirepass planted-secret\nreplicaof 192.0.2.1 6379\n"
+    )
+    (tmp_path / "aof").mkdir()
+    (tmp_path / "aof" / "appendonly.aof.manifest").write_text("x")
+    (tmp_path / "aof" / "appendonly.aof.1.incr.aof").write_text("12345")
+    (tmp_path / "dump.rdb").write_text("rdb")
+    files = observe.data_files(str(config))
+    assert files["aof"] == {"size": 6, "manifest": True}
+    assert files["rdb"]["size"] == 3
+    assert files["replicaof"] == ["192.0.2.1", "6379"]
+    assert (files["aof_configured"], files["rdb_configured"]) == (True, True)
+    assert "planted-secret" not in str(files)
+
+
+def test_no_persistence_and_no_files(tmp_path: Path) -> None:
+    config = tmp_path / "redis.conf"
+    config.write_text(f'dir {tmp_path}\nsave ""\nappendonly no\n')
+    files = observe.data_files(str(config))
+    assert (files["aof"], files["rdb"], files["aof_configured"], files["rdb_configured"]) == (None, None, False, False)
+    assert observe.data_files(str(tmp_path / "nothing.conf")) == {}
+
+
+def test_sentinel_that_does_not_know_the_service() -> None:
+    error = observe.CONNECTION_ERRORS[0]("No such master with that name")
+    view = observe.parse_sentinel([error, error, error, error, {"sentinel_tilt": 1}])
+    assert view == {"known": False, "tilt": True}
+
+
+@given(st.dictionaries(st.text(max_size=12), st.none() | st.integers() | st.text(max_size=12), max_size=20))
+def test_any_info_is_read_without_a_traceback(info: dict[str, Any]) -> None:
+    view = observe.parse_info({**info, "role": info.get("role", "slave")})
+    assert set(view) >= {"role", "offset", "replid", "primary", "keys"}
+
+
+def test_a_stopped_server_is_told_to_follow_by_one_line() -> None:
+    text = "port 6379\nreplicaof 192.0.2.9 6379\n  slaveof 192.0.2.8 1\n# replicaof in a comment\n\n"
+    told = follow_in_text(text, "192.0.2.2", 6380)
+    assert told == "port 6379\n# replicaof in a comment\nreplicaof 192.0.2.2 6380\n"
+    assert follow_in_text(told, "192.0.2.2", 6380) == told
+
+
+def test_a_copy_outlives_what_redis_does_to_the_originals(tmp_path: Path) -> None:
+    (tmp_path / "appendonlydir").mkdir()
+    rdb, aof = tmp_path / "dump.rdb", tmp_path / "appendonlydir" / "a.aof.1.incr.aof"
+    rdb.write_text("snapshot")
+    aof.write_text("log")
+    (tmp_path / "temp-12.rdb").write_text("half")
+    target = tmp_path / PRESERVE_DIR / "now"
+    copy_data(str(tmp_path), str(target))
+    with aof.open("a") as grown:
+        grown.write("more")
+    (tmp_path / "new").write_text("other")
+    (tmp_path / "new").replace(rdb)
+    assert (target / "dump.rdb").read_text() == "snapshot"
+    assert (target / "appendonlydir" / aof.name).read_text() == "log"
+    assert not (target / "temp-12.rdb").exists()
+    assert target.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_outage_began_when_the_first_sign_of_it_showed() -> None:
+    link = {"link_up": False, "link_down_s": 7}
+    evidence = [
+        {"time": 1000.0, "nodes": {"a": {"primary": link}, "b": {}}, "units": {}},
+        {"time": 1000.5, "nodes": {}, "units": {"x": {"active": "failed", "since": 995}}},
+    ]
+    assert outage_began(evidence) == 993.0
+    assert outage_began([{"time": 1.0, "nodes": {}, "units": {"x": {"active": "active", "since": 1}}}]) is None
