@@ -1,0 +1,140 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The lab for the demo, the benchmarks and the fault tests: run playbooks on it, break it, ask it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+UNIT = "redis-server@main.service"
+SENTINEL_UNIT = "redis-sentinel.service"
+POLL_S = 0.05
+
+
+@dataclass
+class Run:
+    """How a playbook ended: exit status, wall-clock seconds, output (empty when it went to the terminal)."""
+
+    status: int
+    seconds: float
+    output: str
+
+
+class Lab:
+    """The default lab, or one of another name whose generated inventory lies elsewhere."""
+
+    def __init__(self, name: str = "lab", inventory: Path = ROOT / "inventories" / "lab") -> None:
+        self.name = name
+        self.inventory = inventory
+
+    def playbook(self, playbook: str, *options: str, show: bool = False, check: bool = True) -> Run:
+        """Run a playbook on the lab. ``show`` lets its output through; ``check`` ends the program when it fails."""
+        command = [str(BIN / "ansible-playbook"), "-i", str(self.inventory), playbook, *options]
+        started = time.monotonic()
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=None if show else subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        run = Run(done.returncode, time.monotonic() - started, done.stdout or "")
+        if check and run.status:
+            raise SystemExit(f"{playbook} failed with status {run.status}\n{run.output[-6000:]}")
+        return run
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Variables of the generated inventory (passwords among them)."""
+        generated = json.loads((self.inventory / "generated" / "hosts.json").read_text())
+        found: dict[str, Any] = generated["lab_hosts"]["vars"]
+        return found
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Inventory names and their addresses."""
+        generated = json.loads((self.inventory / "generated" / "hosts.json").read_text())
+        return {name: host["ansible_host"] for name, host in generated["lab_hosts"]["hosts"].items()}
+
+    def podman(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        """One podman command."""
+        return subprocess.run(["podman", *arguments], capture_output=True, text=True, check=check, **options)
+
+    def container(self, host: str) -> str:
+        """Name of a host's container."""
+        return f"lifeline-{self.name}-{host}"
+
+    def on(self, host: str, *command: str, check: bool = True, env: Optional[dict[str, str]] = None) -> str:
+        """Run a command on a host as root and return what it printed. ``env`` does not show in argv."""
+        names = [word for name in (env or {}) for word in ("--env", name)]
+        done = self.podman(
+            "exec", *names, self.container(host), *command, check=check, env={**os.environ, **(env or {})}
+        )
+        return done.stdout
+
+    def redis(self, host: str, *command: str, port: int = 6379) -> str:
+        """A Redis command on a host's own server, as the operator; empty when it does not answer."""
+        tool = ["redis-cli", "--tls", "--cacert", "/etc/redis/tls/ca.crt", "-h", self.addresses[host], "-p", str(port)]
+        secret = {"REDISCLI_AUTH": self.variables["redis_password_operator"]}
+        return self.on(host, *tool, "--user", "operator", "--no-auth-warning", *command, check=False, env=secret)
+
+    def primary(self, hosts: tuple[str, ...] = ("redis1", "redis2", "redis3")) -> str:
+        """The one host whose server says that it is primary and has replicas."""
+        claims = []
+        for host in hosts:
+            info = self.redis(host, "INFO", "replication") if self.running(host) else ""
+            if "role:master" in info and "connected_slaves:0" not in info:
+                claims.append(host)
+        if len(claims) != 1:
+            raise RuntimeError(f"no single primary: {claims}")
+        return claims[0]
+
+    def running(self, host: str) -> bool:
+        """Whether the host's power is on."""
+        done = self.podman("inspect", "--format", "{{.State.Running}}", self.container(host), check=False)
+        return done.stdout.strip() == "true"
+
+    def kill_until_given_up(self, host: str, unit: str = UNIT) -> None:
+        """SIGKILL the unit's process, again each time systemd restarts it, until systemd gives up."""
+
+        def dead() -> bool:
+            if self.on(host, "systemctl", "is-failed", unit, check=False).strip() == "failed":
+                return True
+            self.on(host, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit, check=False)
+            return False
+
+        wait_for(dead, f"systemd giving up on {unit} of {host}", 60)
+
+    def cut_power(self, host: str) -> None:
+        """The host is gone at once, with what it had not written to disk."""
+        self.podman("kill", self.container(host))
+
+    def power_on(self, host: str) -> None:
+        """Start a host again and wait until it has booted."""
+        self.podman("start", self.container(host))
+        wait_for(lambda: "running" in self.on(host, "systemctl", "is-system-running", check=False), f"{host} up", 30)
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float) -> Any:
+    """What ``condition`` returns, once that is true; RuntimeError naming ``what`` after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what}: not within {seconds:.0f} s")
+        time.sleep(POLL_S)
