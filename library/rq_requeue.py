@@ -1,0 +1,210 @@
+#!/usr/bin/python
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rq_requeue
+short_description: Put lost RQ jobs back into their queues
+version_added: "0.1.0"
+description:
+  - Finds the jobs of RQ queues that failed or were abandoned, and puts them back, each exactly once.
+  - Jobs are moved by a script on the server, in small batches that happen as a whole or not at all, and only if a job
+    still is what it was when it was chosen. Ended at any point, the next run goes on with the rest.
+  - Works on the data that RQ 1.10 to 3.0 write, whatever their serializer. RQ need not be installed, and no job is
+    unpickled.
+  - Never touches suspension, workers or locks, and never runs callbacks.
+options:
+  sources:
+    description:
+      - Where to take jobs from.
+      - V(failed) is the failed registry.
+      - V(abandoned) are jobs whose worker is gone, told by a lease that ran out O(grace) seconds ago and that nobody
+        holds on to.
+    type: list
+    elements: str
+    choices: [failed, abandoned]
+    default: [failed]
+  max_jobs:
+    description: More jobs than this are refused before anything is changed, or truncated; V(0) is no limit.
+    type: int
+    default: 10000
+  on_excess:
+    description: What to do when more than O(max_jobs) are selected; V(truncate) takes the first in registry order.
+    type: str
+    choices: [fail, truncate]
+    default: fail
+  max_requeues:
+    description: Leave jobs that were requeued this often already. Counted only in runs that give it.
+    type: int
+  position:
+    description: Which end of the queue; both keep the jobs' order.
+    type: str
+    choices: [back, front]
+    default: back
+  ttl_policy:
+    description:
+      - Failed jobs carry the time after which they vanish. V(persist) takes it away, so that a job cannot vanish from
+        its queue, V(rq) leaves it, as RQ does. A job's own C(ttl) applies either way.
+    type: str
+    choices: [persist, rq]
+    default: persist
+  retries:
+    description: V(keep) leaves a job the retries that it has left (mostly none); a number gives it that many.
+    type: str
+    default: keep
+  grace:
+    description: Seconds that a lease must have run out for.
+    type: float
+    default: 60.0
+  workers_stopped:
+    description: Say that all workers are stopped, so that every lease is taken as abandoned, whatever its age.
+    type: bool
+    default: false
+  dead_workers:
+    description: Names of workers that are known to be gone, although their keys are still there.
+    type: list
+    elements: str
+    default: []
+  batch_size:
+    description: Most jobs in one batch.
+    type: int
+    default: 250
+  max_stall_ms:
+    description: Batches that take longer than this are made smaller, since the server does nothing else meanwhile.
+    type: float
+    default: 5.0
+  return_ids:
+    description: How many ids to return.
+    type: int
+    default: 100
+  sample:
+    description: Of how many of the requeued jobs to find out the function, for RV(by_function).
+    type: int
+    default: 1000
+extends_documentation_fragment: [redis_connection, redis_credentials, rq_connection, rq_selection]
+attributes:
+  check_mode:
+    description: Selects by the same code and reads only; RV(requeued) is what would be requeued.
+    support: full
+  diff_mode:
+    description: Shows the lengths of the queues and registries before and after.
+    support: full
+author:
+  - Lifeline contributors (@lifeline)
+"""
+
+EXAMPLES = r"""
+- name: Put back what failed in this morning's outage
+  rq_requeue:
+    nodes: [10.0.0.11, 10.0.0.12, 10.0.0.13]
+    login_user: operator
+    login_password: "{{ vault_operator }}"
+    tls: true
+    queues: [default, mail]
+    sources: [failed, abandoned]
+    failed_after: "2026-11-23T03:10:00Z"
+    failed_before: "2026-11-23T03:25:00Z"
+
+- name: Everything, through the URL that the application uses
+  rq_requeue:
+    url: "{{ vault_redis_url }}"
+    queues: ['*']
+    all_jobs: true
+    max_jobs: 1000000
+"""
+
+RETURN = r"""
+requeued:
+  description: How many jobs were put back.
+  returned: always
+  type: int
+  sample: 1532
+remaining:
+  description: How many entries the sources still held then, of those that they held at the start.
+  returned: always
+  type: int
+  sample: 3
+skipped:
+  description: How many jobs were left, by reason.
+  returned: always
+  type: dict
+  sample: {stopped: 2, completed: 1}
+skipped_jobs:
+  description: The first 100 of them, with their reasons.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{id: 4f1c, queue: default, source: failed, reason: stopped}]
+queues:
+  description: How many jobs went to which queue.
+  returned: always
+  type: dict
+  sample: {default: 1532}
+sources:
+  description: How many jobs came from which source.
+  returned: always
+  type: dict
+  sample: {failed: 1500, abandoned: 32}
+by_exception:
+  description: The 20 most frequent errors of requeued failed jobs.
+  returned: always
+  type: dict
+  sample: {redis.exceptions.ConnectionError: 1400, ValueError: 132}
+by_function:
+  description: The 20 most frequent functions in a sample of the requeued jobs.
+  returned: always
+  type: dict
+  sample: {app.jobs.send_mail: 1000}
+by_function_sample:
+  description: How large that sample was.
+  returned: always
+  type: int
+  sample: 1000
+job_ids:
+  description: The first ids, in the order of their requeueing.
+  returned: always
+  type: list
+  elements: str
+  sample: [4f1c]
+batches:
+  description: How many batches it took.
+  returned: always
+  type: int
+  sample: 7
+duration:
+  description: Seconds that it took.
+  returned: always
+  type: float
+  sample: 0.021
+rate:
+  description: Jobs a second.
+  returned: always
+  type: int
+  sample: 72952
+max_batch_ms:
+  description: The longest that a batch took, as the module saw it, in milliseconds.
+  returned: always
+  type: float
+  sample: 3.1
+redis:
+  description: Which server was the primary.
+  returned: always
+  type: dict
+  sample: {host: 10.0.0.11, port: 6379, role: master}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.rq import options
+from ansible.module_utils.lifeline.rq.requeue import work
+from ansible.module_utils.lifeline.spec import run
+
+
+def main() -> None:
+    """Entry point."""
+    run(AnsibleModule(argument_spec=options.requeue(), supports_check_mode=True), work)
+
+
+if __name__ == "__main__":
+    main()

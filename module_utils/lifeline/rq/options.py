@@ -1,0 +1,77 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Argument specs of the RQ modules; documented in plugins/doc_fragments/rq_connection.py and rq_selection.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..spec import connection_spec
+
+SOURCES = ("failed", "abandoned")
+
+
+def connection() -> dict[str, Any]:
+    """One server, a URL, or the nodes or sentinels to ask for the primary."""
+    return {
+        **connection_spec(),
+        "login_db": {"type": "int", "default": 0},
+        "url": {"type": "str", "no_log": True},
+        "nodes": {"type": "list", "elements": "raw", "default": []},
+        "sentinels": {"type": "list", "elements": "raw", "default": []},
+        "sentinel_service": {"type": "str"},
+        "sentinel_user": {"type": "str"},
+        "sentinel_password": {"type": "str", "no_log": True},
+        "sentinel_tls": {"type": "bool"},
+        "ready_timeout": {"type": "float", "default": 30.0},
+        "key_prefix": {"type": "str", "default": "rq", "no_log": False},
+    }
+
+
+def selection() -> dict[str, Any]:
+    """Which jobs: the same for requeueing and for holding."""
+    return {
+        "queues": {"type": "list", "elements": "str", "required": True},
+        "all_jobs": {"type": "bool", "default": False},
+        "job_ids": {"type": "list", "elements": "str", "default": []},
+        "functions": {"type": "list", "elements": "str", "default": []},
+        "exclude_functions": {"type": "list", "elements": "str", "default": []},
+        "exception": {"type": "str"},
+        "failed_after": {"type": "str"},
+        "failed_before": {"type": "str"},
+        "older_than": {"type": "str"},
+        "worker": {"type": "list", "elements": "str", "default": []},
+        "include_stopped": {"type": "bool", "default": False},
+        "include_completed": {"type": "bool", "default": False},
+    }
+
+
+def requeue() -> dict[str, Any]:
+    """Everything that rq_requeue takes."""
+    return {
+        **connection(),
+        **selection(),
+        "sources": {"type": "list", "elements": "str", "choices": list(SOURCES), "default": ["failed"]},
+        "max_jobs": {"type": "int", "default": 10000},
+        "on_excess": {"type": "str", "choices": ["fail", "truncate"], "default": "fail"},
+        "max_requeues": {"type": "int"},
+        "position": {"type": "str", "choices": ["back", "front"], "default": "back"},
+        "ttl_policy": {"type": "str", "choices": ["persist", "rq"], "default": "persist"},
+        "retries": {"type": "str", "default": "keep"},
+        "grace": {"type": "float", "default": 60.0},
+        "workers_stopped": {"type": "bool", "default": False},
+        "dead_workers": {"type": "list", "elements": "str", "default": []},
+        "batch_size": {"type": "int", "default": 250},
+        "max_stall_ms": {"type": "float", "default": 5.0},
+        "return_ids": {"type": "int", "default": 100},
+        "sample": {"type": "int", "default": 1000},
+    }
+
+
+def info() -> dict[str, Any]:
+    """Everything that rq_info takes."""
+    return {
+        **connection(),
+        "queues": {"type": "list", "elements": "str", "default": []},
+        "grace": {"type": "float", "default": 60.0},
+    }

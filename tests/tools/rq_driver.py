@@ -1,0 +1,112 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs inside the environment of one RQ version: ``rq_driver.py PORT`` takes steps as JSON lines, answers each in one.
+
+``["enqueue", {queue, count, function, ...}]`` returns ids; the other steps are the functions below.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from redis import Redis
+from rq import Queue, Retry, SimpleWorker, Worker
+from rq.job import Job
+from rq.registry import FailedJobRegistry
+from rq.version import VERSION
+
+MAJOR = int(VERSION.split(".")[0])
+
+
+def _queue(connection: Any, name: str, serializer: Any = None) -> Queue:
+    return Queue(name, connection=connection, serializer=serializer)
+
+
+def _serializer(name: Any) -> Any:
+    if name == "json":
+        from rq.serializers import JSONSerializer
+
+        return JSONSerializer
+    return None
+
+
+def enqueue(connection: Any, count: int = 1, queue: str = "default", **given: Any) -> list[str]:
+    """Enqueue jobs of ``rq_app.work``."""
+    function = "rq_app." + given.pop("function", "work")
+    serializer = _serializer(given.pop("serializer", None))
+    args = given.pop("args", [])
+    prefix = given.pop("prefix", None)
+    if "retry" in given:
+        given["retry"] = Retry(max=given.pop("retry"))
+    if "rate_limit" in given:
+        from rq.rate_limit import RateLimit
+
+        given["rate_limit"] = RateLimit(*given.pop("rate_limit"))
+    found = []
+    target = _queue(connection, queue, serializer)
+    for number in range(count):
+        options = dict(given)
+        if prefix:
+            options["job_id"] = f"{prefix}{number:05d}"
+        found.append(target.enqueue(function, *args, **options).id)
+    return found
+
+
+def work(
+    connection: Any, queues: Any = ("default",), simple: bool = True, serializer: Any = None, jobs: Any = None
+) -> bool:
+    """Work in burst mode until the queues are empty, or that many jobs are done."""
+    kind = SimpleWorker if simple else Worker
+    chosen = _serializer(serializer)
+    names = [_queue(connection, name, chosen) for name in queues]
+    worker = kind(names, connection=connection, serializer=chosen)
+    options: dict[str, Any] = {"burst": True, "logging_level": "ERROR"}
+    if jobs:
+        options["max_jobs"] = jobs
+    return bool(worker.work(**options))
+
+
+def requeue(connection: Any, queue: str = "default", serializer: Any = None, at_front: bool = False) -> int:
+    """Requeue everything that failed, by RQ's own API."""
+    registry = FailedJobRegistry(queue, connection=connection, serializer=_serializer(serializer))
+    raw = connection.zrange("rq:failed:" + queue, 0, -1)
+    options = {"at_front": True} if at_front else {}
+    for job_id in raw:
+        registry.requeue(job_id.decode(), **options)
+    return len(raw)
+
+
+def status(connection: Any, job_id: str, serializer: Any = None) -> str:
+    """What RQ itself says of a job."""
+    found = Job.fetch(job_id, connection=connection, serializer=_serializer(serializer)).get_status()
+    return str(getattr(found, "value", found))
+
+
+def version(connection: Any) -> str:
+    """RQ's version."""
+    del connection
+    return str(VERSION)
+
+
+STEPS = {step.__name__: step for step in (enqueue, work, requeue, status, version)}
+
+
+def main() -> None:
+    """Answer steps until there are no more."""
+    logging.disable(logging.CRITICAL)
+    connection = Redis(port=int(sys.argv[1]))
+    replies = sys.stdout
+    sys.stdout = sys.stderr  # whatever RQ and jobs print must not look like an answer
+    for line in sys.stdin:
+        name, options = json.loads(line)
+        print(json.dumps(STEPS[name](connection, **options)), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main()
