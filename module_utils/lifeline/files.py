@@ -386,7 +386,7 @@ def _validate(wanted: Wanted, staged: str) -> None:
         return
     argv = [word.replace("%s", staged) for word in wanted.validate]
     try:
-        done = subprocess.run(  # noqa: S603 - the argv is the playbook's, run without a shell
+        done = subprocess.run(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
