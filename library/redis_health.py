@@ -125,6 +125,10 @@ evidence:
       description: By unit, its state.
       type: dict
       sample: {redis-server@main.service: {active: active, sub: running, result: success, pid: 612}}
+    disk:
+      description: Bytes free in the folders that configuration, data and logs go to.
+      type: dict
+      sample: {/etc: 8000000000, /var/lib: 8000000000, /var/log: 8000000000}
     files:
       description: What O(config_file) says about persistence, and what lies on disk (sizes in bytes).
       type: dict

@@ -23,6 +23,9 @@ EVIDENCE_VERSION = 1
 # How many servers one host asks at the same time.
 WORKERS = 16
 
+# Where configuration, data and logs go; a host on which one of these is full can be neither configured nor recovered.
+DISK_PATHS = ("/etc", "/var/lib", "/var/log")
+
 UNIT_PROPERTIES = (
     "Id",
     "LoadState",
@@ -48,7 +51,7 @@ def collect(
 ) -> dict[str, Any]:
     """The evidence of one host, as plain data that survives JSON.
 
-    ``{version, host, service, time, took_s, library, nodes{}, sentinels{}, units{}, files{}}``; ``time`` is this
+    ``{version, host, service, time, took_s, library, nodes{}, sentinels{}, units{}, files{}, disk{}}``; ``time`` is this
     host's clock in seconds since 1970, sizes are bytes. Takes no longer than about twice the credentials' timeouts.
     """
     started = time.monotonic()
@@ -62,6 +65,7 @@ def collect(
         "sentinels": {},
         "units": unit_states(units) if units else {},
         "files": data_files(config_file) if config_file else {},
+        "disk": {path: _free(path) for path in DISK_PATHS},
     }
     if HAS_REDIS:
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
