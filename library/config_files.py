@@ -136,7 +136,7 @@ def entry_spec(secret):
 
 
 def main():
-    spec = {"files": entry_spec(secret=False), "secret_files": entry_spec(secret=True)}
+    spec = {"files": entry_spec(secret=False), "secret_files": {**entry_spec(secret=True), "no_log": False}}
     run(AnsibleModule(spec, supports_check_mode=True), work)
 
 

@@ -17,12 +17,17 @@ def newest(lowest: tuple[int, int], below: tuple[int, int] = (3, 15)) -> Optiona
 
     Looks on PATH and where pyenv keeps the versions that are not on PATH.
     """
+    found = installed(lowest, below)
+    return found[max(found)] if found else None
+
+
+def installed(lowest: tuple[int, int], below: tuple[int, int] = (3, 15)) -> dict[tuple[int, int], str]:
+    """An interpreter for each version in the range that this machine has."""
     names = [f"python3.{minor}" for minor in range(lowest[1], below[1])]
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [path for name in ("python3", *names) if (path := shutil.which(name))]
     candidates += [str(path) for path in sorted(versions.glob("*/bin/python3"))]
-    found = [(version, path) for path in candidates if (version := _version(path)) and lowest <= version < below]
-    return max(found)[1] if found else None
+    return {version: path for path in candidates if (version := _version(path)) and lowest <= version < below}
 
 
 def _version(python: str) -> Optional[tuple[int, int]]:
