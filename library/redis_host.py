@@ -89,10 +89,10 @@ missing_packages:
   elements: str
   sample: [redis-server]
 units:
-  description: C(load), C(active), C(sub) and C(file) state by unit, as C(systemctl show) names them.
+  description: State by unit - C(load), C(active), C(sub), C(enabled) and more; empty on a host without systemd.
   returned: when O(units) is given
   type: dict
-  sample: {redis-server@main.service: {load: loaded, active: active, sub: running, file: enabled}}
+  sample: {redis-server@main.service: {load: loaded, active: active, sub: running, enabled: enabled}}
 sysctl:
   description: Values in force; empty for a setting that this kernel has not.
   returned: always

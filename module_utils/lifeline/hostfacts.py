@@ -11,30 +11,15 @@ from typing import Any, Iterable, Mapping, Optional
 
 from . import memory
 from .errors import LifelineError
+from .observe import unit_states
 
 COMMAND_SECONDS = 20
-UNIT_PROPERTIES = {"Id": "id", "LoadState": "load", "ActiveState": "active", "SubState": "sub", "UnitFileState": "file"}
 
 
 def missing_packages(names: Iterable[str], listing: str) -> list[str]:
     """Those of ``names`` that are not installed, by dpkg-query's lines of ``name:state``."""
     installed = {line.split(":")[0] for line in listing.splitlines() if line.rstrip().endswith(":installed")}
     return [name for name in names if name not in installed]
-
-
-def unit_states(names: Iterable[str], shown: str) -> dict[str, dict[str, str]]:
-    """``{unit: {load, active, sub, file}}`` from what ``systemctl show`` prints for these units, in their order."""
-    blocks = shown.strip().split("\n\n")
-    states = {}
-    for name, block in zip(names, blocks):
-        found = dict.fromkeys(UNIT_PROPERTIES.values(), "")
-        for line in block.splitlines():
-            key, _, value = line.partition("=")
-            if key in UNIT_PROPERTIES:
-                found[UNIT_PROPERTIES[key]] = value
-        found.pop("id")
-        states[name] = found
-    return states
 
 
 def shipped_digest(conffiles: str, path: str) -> Optional[str]:
@@ -53,8 +38,7 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
         listing = _run(["dpkg-query", "-W", "-f", "${Package}:${db:Status-Status}\n", *params["packages"]], (0, 1))
         result["missing_packages"] = missing_packages(params["packages"], listing)
     if params["units"]:
-        shown = _run(["systemctl", "show", "-p", ",".join(UNIT_PROPERTIES), *params["units"]], (0,))
-        result["units"] = unit_states(params["units"], shown)
+        result["units"] = unit_states(params["units"])
     result["sysctl"] = {name: _sysctl(name) for name in params["sysctl"]}
     result["exists"] = {path: Path(path).exists() for path in params["paths"]}
     if params["pristine"]:

@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import estate, plan, report
+from lifeline import config, estate, plan, report, sentinel
 
 
 class FilterModule:
@@ -20,6 +20,8 @@ class FilterModule:
         return {
             "lifeline_estate": estate.members,
             "lifeline_endpoints": estate.endpoints,
+            "lifeline_redis_conf": config.lines,
+            "lifeline_sentinel_secret": sentinel.secret,
             "lifeline_plan": plan.plan_from_evidence,
             "lifeline_plan_text": report.plan_text,
             "lifeline_outcome_text": report.outcome_text,
