@@ -14,11 +14,11 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
-from . import files
+from . import commands, files
+from .commands import GONE, READY
 from .errors import LifelineError
 from .estate import DEFAULT_ESTATE, address, members
 
@@ -27,7 +27,6 @@ RULES = "/etc/lifeline/redis-firewall.nft"
 UNIT = "redis-firewall.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 BUS_OFFSET = 10000
-SECONDS = 20
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Lookup = Mapping[str, list[str]]
@@ -196,19 +195,19 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     before, after = live_table(), normal(_scratch(rules))
     if before != after:
         changes.append(f"load table inet {TABLE}")
-        diff.append(_diff(f"table inet {TABLE} (live)", before, after))
-    state = unit_state()
+        diff.append(commands.text_diff(f"table inet {TABLE} (live)", before, after))
+    state = commands.unit_state(UNIT)
     if state != READY:
         changes.append(f"enable and start {UNIT}")
-        diff.append(_diff(UNIT, state, READY))
+        diff.append(commands.text_diff(UNIT, state, READY))
     if not check:
         files.work(on_disk, False)
         if before != after:
-            _run("nft", "-f", RULES)
+            commands.run("nft", "-f", RULES)
         if UNIT_FILE in written["changed_paths"]:
-            _run("systemctl", "daemon-reload")
+            commands.run("systemctl", "daemon-reload")
         if state != READY:
-            _run("systemctl", "enable", "--now", UNIT)
+            commands.run("systemctl", "enable", "--now", UNIT)
     return {
         "changed": bool(changes),
         "installed": True,
@@ -216,10 +215,6 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
         "diff": diff,
         "warnings": ephemeral(wanted, _local_range()),
     }
-
-
-READY = "enabled, active\n"
-GONE = "disabled, inactive\n"
 
 
 def resolve(sources: Iterable[str]) -> dict[str, list[str]]:
@@ -255,19 +250,14 @@ def ephemeral(wanted: Sequence[Mapping[str, Any]], limits: tuple[int, int]) -> l
 
 def live_table() -> str:
     """The live table as ``normal`` text without counters, empty when there is none."""
-    done = _call("nft", "-s", "-n", "list", "table", "inet", TABLE)
+    done = commands.call("nft", "-s", "-n", "list", "table", "inet", TABLE)
     if done.returncode == 0:
         return normal(done.stdout)
     if "No such file or directory" in done.stderr:
         return ""
-    raise LifelineError(f"redis_firewall: nft cannot list the table: {_said(done)}. Does the play have become: true?")
-
-
-def unit_state() -> str:
-    """``enabled, active`` and so on, with a newline."""
-    words = (_call("systemctl", verb, UNIT).stdout.strip() for verb in ("is-enabled", "is-active"))
-    enabled, active = (word or "unknown" for word in words)
-    return f"{'disabled' if enabled in ('unknown', 'not-found') else enabled}, {active}\n"
+    raise LifelineError(
+        f"redis_firewall: nft cannot list the table: {commands.said(done)}. Does the play have become: true?"
+    )
 
 
 def ssh_ports() -> set[int]:
@@ -307,20 +297,19 @@ def _remove(check: bool) -> dict[str, Any]:
     before = live_table() if has_nft else ""
     if before:
         changes.append(f"delete table inet {TABLE}")
-        diff.append(_diff(f"table inet {TABLE} (live)", before, ""))
-    state = unit_state()
+        diff.append(commands.text_diff(f"table inet {TABLE} (live)", before, ""))
+    state = commands.unit_state(UNIT)
     if state != GONE:
         changes.append(f"stop and disable {UNIT}")
-        diff.append(_diff(UNIT, state, GONE))
+        diff.append(commands.text_diff(UNIT, state, GONE))
     if not check:
         if state != GONE:
-            _run("systemctl", "disable", "--now", UNIT)
+            commands.run("systemctl", "disable", "--now", UNIT)
         if before and live_table():
-            _run("nft", "delete", "table", "inet", TABLE)
+            commands.run("nft", "delete", "table", "inet", TABLE)
         files.work(gone, False)
         if UNIT_FILE in written["changed_paths"]:
-            _run("systemctl", "daemon-reload")
-            _call("systemctl", "reset-failed", UNIT)  # refused when it never failed, which is as well
+            commands.remove_unit(UNIT)
     return {"changed": bool(changes), "installed": has_nft, "changes": changes, "diff": diff}
 
 
@@ -335,44 +324,17 @@ def _files(rules: str) -> list[dict[str, Any]]:
 def _scratch(rules: str) -> str:
     """nft's listing of the wanted rules, loaded in a network namespace that ends with the call."""
     script = f"nft -f - && nft -s -n list table inet {TABLE}"
-    done = _call("unshare", "--net", "sh", "-c", script, text=rules)
+    done = commands.call("unshare", "--net", "sh", "-c", script, text=rules)
     if done.returncode:
-        raise LifelineError(f"redis_firewall: the new rules cannot be loaded, nothing was changed: {_said(done)}")
-    return done.stdout
-
-
-def _run(*argv: str) -> None:
-    done = _call(*argv)
-    if done.returncode:
-        raise LifelineError(f"redis_firewall: `{' '.join(argv)}` failed: {_said(done)}", changed=True)
-
-
-def _call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            argv,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-            env={**os.environ, "LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        raise LifelineError(
+            f"redis_firewall: the new rules cannot be loaded, nothing was changed: {commands.said(done)}"
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise LifelineError(f"redis_firewall: cannot run {argv[0]}: {error}") from error
-
-
-def _said(done: subprocess.CompletedProcess[str]) -> str:
-    return (done.stderr or done.stdout).strip()[-500:] or f"exit status {done.returncode}"
+    return done.stdout
 
 
 def _local_range() -> tuple[int, int]:
     low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     return int(low), int(high)
-
-
-def _diff(header: str, before: str, after: str) -> dict[str, str]:
-    return {"before_header": header, "after_header": header, "before": before, "after": after}
 
 
 def _set(name: str, kind: str, elements: Sequence[Network]) -> str:

@@ -59,14 +59,14 @@ MODULE = """
 import json, sys
 root, params, check = sys.argv[1:4]
 sys.path.insert(0, root)
-from lifeline import errors, firewall
+from lifeline import commands, errors, firewall
 params, place = json.loads(params), sys.argv[4]
 firewall.RULES, firewall.UNIT_FILE = place + "/rules.nft", place + "/unit"
 present = params["state"] == "present"
-firewall.unit_state = lambda: firewall.READY if present else firewall.GONE
 firewall.ssh_ports = lambda: set()
-command = firewall._run
-firewall._run = lambda *argv: None if argv[0] == "systemctl" else command(*argv)
+commands.unit_state = lambda unit: commands.READY if present else commands.GONE
+run = commands.run
+commands.run = lambda *argv: None if argv[0] == "systemctl" else run(*argv)
 try:
     print(json.dumps(firewall.work(params, check == "check")))
 except errors.LifelineError as error:
