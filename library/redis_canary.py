@@ -36,7 +36,7 @@ options:
   key_prefix:
     description: Start of the key's name; the login must be allowed to write such keys.
     type: str
-    default: "lifeline:canary:"
+    default: "rq:lifeline:canary:"
   wait:
     description: Seconds to keep trying.
     type: float
@@ -88,7 +88,7 @@ def main():
         argument_spec={
             "sentinels": endpoint_list(default=[]),
             "service": {"type": "str", "default": "redis"},
-            "key_prefix": {"type": "str", "default": "lifeline:canary:", "no_log": False},
+            "key_prefix": {"type": "str", "default": "rq:lifeline:canary:", "no_log": False},
             "wait": {"type": "float", "default": 10.0},
             **connection_spec(),
         },

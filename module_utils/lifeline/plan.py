@@ -420,7 +420,7 @@ def _why_not_startable(node: Node) -> str:
 
 def _summary(topology: Topology, plan: Plan) -> str:
     if plan.verdict == HEALTHY:
-        return f"{topology.primary} is the primary; every node and sentinel agrees."
+        return f"{topology.primary} is the primary, and everybody agrees."
     if plan.verdict == DEGRADED:
         return f"{topology.primary} is the primary and in service, but something is left to do."
     return f"{topology.primary} is the primary; {len(plan.actions)} step(s) bring the rest back."

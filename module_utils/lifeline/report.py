@@ -51,7 +51,9 @@ def outcome_text(
     plan = last["plan"]
     before, after = first.get("primary") or {}, last.get("primary") or {}
     was = before.get("name") or first["topology"].get("last_primary") or "unknown"
-    verdict = _VERDICTS.get(plan["verdict"], "NOT done")
+    verdict = _VERDICTS.get(plan["verdict"], "NOT in service")
+    if not facts.get("write_through"):
+        verdict = "NOT proven to be in service: no write was taken"
     changed = first["plan"]["verdict"] == "act"
     lines = [f"Estate {estate}: {verdict}, after {seconds:.1f} s."]
     lines.append(f"What it was: {_causes(first['plan']['findings']) or 'nothing; the estate was healthy'}.")

@@ -6,11 +6,29 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lifeline import config, estate, plan, report, sentinel
+
+
+def on_plain_data(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, called with ordinary dicts and lists: Ansible's own are lazy, and dataclasses cannot copy them."""
+
+    def door(*values: Any) -> Any:
+        return function(*(plain(value) for value in values))
+
+    return door
+
+
+def plain(value: Any) -> Any:
+    """Ansible's lazy containers as ordinary ones, all the way down."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
 
 
 class FilterModule:
@@ -22,7 +40,7 @@ class FilterModule:
             "lifeline_endpoints": estate.endpoints,
             "lifeline_redis_conf": config.lines,
             "lifeline_sentinel_secret": sentinel.secret,
-            "lifeline_plan": plan.plan_from_evidence,
-            "lifeline_plan_text": report.plan_text,
-            "lifeline_outcome_text": report.outcome_text,
+            "lifeline_plan": on_plain_data(plan.plan_from_evidence),
+            "lifeline_plan_text": on_plain_data(report.plan_text),
+            "lifeline_outcome_text": on_plain_data(report.outcome_text),
         }
