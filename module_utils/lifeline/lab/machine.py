@@ -241,16 +241,22 @@ def choose_runtime(image: str) -> str:
 
 
 def record_kernel() -> None:
-    """Remember the kernel settings that lab hosts may change, once, before the first host of the first lab."""
+    """Remember the kernel settings that labs may change, once, before the first host of the first lab.
+
+    Then raises the one that would keep hosts from booting.
+    """
     path = RUN_DIR / "kernel.json"
     with locked("kernel"):
-        if path.exists():
-            return
-        values = {}
-        for setting in plan.KERNEL_SETTINGS:
-            with contextlib.suppress(OSError):
-                values[setting] = plan.setting_value(Path(setting).read_text(encoding="ascii"))
-        path.write_text(json.dumps(values, indent=2) + "\n", encoding="ascii")
+        if not path.exists():
+            values = {}
+            for setting in plan.KERNEL_SETTINGS:
+                with contextlib.suppress(OSError):
+                    values[setting] = plan.setting_value(Path(setting).read_text(encoding="ascii"))
+            path.write_text(json.dumps(values, indent=2) + "\n", encoding="ascii")
+        setting, least = plan.INOTIFY_INSTANCES
+        with contextlib.suppress(OSError):
+            if int(Path(setting).read_text(encoding="ascii")) < least:
+                Path(setting).write_text(str(least), encoding="ascii")
 
 
 def restore_kernel() -> list[str]:

@@ -28,7 +28,11 @@ KERNEL_SETTINGS = (
     "/proc/sys/fs/file-max",
     "/sys/kernel/mm/transparent_hugepage/enabled",
     "/sys/kernel/mm/transparent_hugepage/defrag",
+    "/proc/sys/fs/inotify/max_user_instances",
 )
+
+# A host that boots systemd takes about 7 of these; with the kernel's 128 for a user, some 20 hosts hang while booting.
+INOTIFY_INSTANCES = ("/proc/sys/fs/inotify/max_user_instances", 1024)
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
