@@ -138,3 +138,15 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float) -> Any:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{what}: not within {seconds:.0f} s")
         time.sleep(POLL_S)
+
+
+def versions() -> dict[str, str]:
+    """What a benchmark's figures were measured with."""
+    from ansible.release import __version__
+
+    return {
+        "ansible_core": __version__,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "cores": str(os.cpu_count()),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
