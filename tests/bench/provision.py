@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How long a run of provision.yml takes that finds nothing to do: three Redis hosts with Sentinel, one application host.
+"""How long a run of provision.yml takes that finds nothing to do: three Redis hosts with Sentinel, one with the
+application.
 
-Prints progress on stderr and one line of JSON: ``noop_seconds`` (median of the runs), ``runs``, ``tasks_per_host`` (tasks
-that ran on the busiest host), ``first_seconds`` (the run before, on the lab as it was found), and the versions.
+Prints progress on stderr and one line of JSON: ``noop_seconds`` (median of the runs), ``runs``, ``tasks_per_host``
+(tasks that ran on the busiest host), ``first_seconds`` (the run before, on the lab as it was found), and the versions.
 """
 
 from __future__ import annotations
