@@ -1,0 +1,32 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Checks of a Molecule scenario's estates; molecule/NAME/verify.yml runs them with ``--scenario=NAME``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from scene import Scene
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--scenario", required=True, help="a directory of molecule/")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``estate`` stands for each of the scenario's estates in turn, ``host`` for each of their hosts."""
+    scene = Scene(metafunc.config.getoption("scenario"))
+    if "estate" in metafunc.fixturenames:
+        metafunc.parametrize("estate", scene.estates, ids=str)
+    if "host" in metafunc.fixturenames:
+        metafunc.parametrize("host", [host for estate in scene.estates for host in estate.hosts])
+
+
+@pytest.fixture(scope="session")
+def scene(request: pytest.FixtureRequest) -> Scene:
+    return Scene(request.config.getoption("scenario"))

@@ -1,0 +1,137 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""After a failover and another provision.yml, each estate works, and shows nothing to those it does not concern."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import Estate, Scene
+from servers import make_tls
+
+PORTS = {"redis": 6379, "sentinel": 26379}
+STRANGER = "stranger"
+
+
+def refused(reply: Any) -> bool:
+    """Whether Redis said that the user may not."""
+    return isinstance(reply, dict) and "NOPERM" in str(reply.get("error"))
+
+
+def test_the_primary_has_not_moved(scene: Scene, estate: Estate) -> None:
+    noted = json.loads(scene.primaries_file.read_text())
+    assert scene.primaries(estate) == [noted[estate.name]]
+
+
+def test_replicas_follow_and_sentinels_agree(scene: Scene, estate: Estate) -> None:
+    (primary,) = scene.primaries(estate)
+    for host in set(estate.servers) - {primary}:
+        view = scene.info(estate, host)
+        assert (view["master_host"], view["master_link_status"]) == (scene.addresses[primary], "up"), host
+    for host in estate.sentinels:
+        state = scene.ask(estate, host, "SENTINEL", "MASTER", estate.name, user="sentinel", port=PORTS["sentinel"])
+        state = dict(zip(state[::2], state[1::2], strict=True))
+        assert state["ip"] == scene.addresses[primary], host
+        assert state["flags"] == "master", host
+        assert int(state["num-slaves"]) == len(estate.servers) - 1, host
+        assert int(state["num-other-sentinels"]) == len(estate.sentinels) - 1, host
+        assert int(state["quorum"]) == len(estate.sentinels) // 2 + 1, host
+
+
+def test_a_stranger_sees_only_ssh(scene: Scene, host: str) -> None:
+    assert scene.probe(STRANGER, "scan", address=scene.addresses[host]) == [22]
+
+
+def test_an_application_host_reaches_redis_with_trust_and_password_only(
+    scene: Scene, estate: Estate, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if not estate.applications:
+        pytest.skip("the estate has no application host")
+    (primary,) = scene.primaries(estate)
+    where = {"address": scene.addresses[primary], "port": PORTS["redis"]}
+    ours = Path(scene.variables["redis_tls_ca_src"]).read_text()
+    other = make_tls(tmp_path_factory.mktemp("other")).ca.read_text()
+    login = ["AUTH", "application", scene.passwords["application"]]
+    (app,) = estate.applications
+    assert scene.probe(app, "talk", **where, ca_text=ours, commands=[login, ["PING"]]) == ["OK", "PONG"]
+    assert (
+        scene.probe(app, "talk", **where, ca_text=other, commands=[["PING"]])[0]["failed"] == "SSLCertVerificationError"
+    )
+    assert "failed" in scene.probe(app, "talk", **where, tls=False, commands=[["PING"]])[0]
+    anonymous, wrong = (
+        scene.probe(app, "talk", **where, ca_text=ours, commands=[command])[0]
+        for command in (["PING"], ["AUTH", "application", "wrong"])
+    )
+    assert anonymous["error"].startswith("NOAUTH")
+    assert wrong["error"].startswith("WRONGPASS")
+
+
+def test_each_user_may_do_its_job_and_no_more(scene: Scene, estate: Estate) -> None:
+    (primary,) = scene.primaries(estate)
+
+    def may(user: str, *command: str) -> bool:
+        reply = scene.ask(estate, primary, *command, user=user)
+        assert not isinstance(reply, dict) or "failed" not in reply, reply
+        return not refused(reply)
+
+    assert may("application", "SET", "rq:probe", "1")
+    assert may("application", "EVAL", "return redis.call('GET', KEYS[1])", "1", "rq:probe")
+    assert may("observer", "INFO")
+    assert may("sentinel", "INFO")
+    assert may("operator", "CONFIG", "GET", "maxmemory")
+    assert may("application", "DEL", "rq:probe")
+    for user, command in (
+        ("application", ("SET", "other", "1")),
+        ("application", ("CONFIG", "GET", "requirepass")),
+        ("application", ("ACL", "LIST")),
+        ("application", ("SHUTDOWN", "NOSAVE")),
+        ("application", ("REPLICAOF", "NO", "ONE")),
+        ("application", ("FLUSHALL",)),
+        ("application", ("DEBUG", "SLEEP", "0")),
+        ("observer", ("SET", "rq:probe", "1")),
+        ("observer", ("CONFIG", "SET", "maxmemory", "1")),
+        ("replica", ("GET", "rq:probe")),
+        ("replica", ("CONFIG", "GET", "*")),
+        ("sentinel", ("GET", "rq:probe")),
+        ("sentinel", ("CONFIG", "GET", "*")),
+    ):
+        assert not may(user, *command), f"{user} may {command}"
+
+
+def test_the_endpoint_reaches_the_primary(scene: Scene, estate: Estate) -> None:
+    if not estate.applications:
+        pytest.skip("the estate has no application host")
+    ours = Path(scene.variables["redis_tls_ca_src"]).read_text()
+    login = ["AUTH", "application", scene.passwords["application"]]
+    for app in estate.applications:
+        replies = scene.probe(
+            app, "talk", address="127.0.0.1", port=6379, ca_text=ours, commands=[login, ["SET", "rq:probe", "1"]]
+        )
+        assert replies == ["OK", "OK"]
+
+
+def test_services_start_at_boot(scene: Scene, estate: Estate) -> None:
+    for host in estate.servers:
+        assert scene.on(host, "systemctl", "is-enabled", estate.unit).strip() == "enabled", host
+        failed = scene.on(
+            host, "systemctl", "list-units", "--state=failed", "--plain", "--no-legend", f"{estate.flavour}*"
+        )
+        assert not failed.strip(), host
+
+
+def test_no_secret_shows_on_a_host(scene: Scene, host: str) -> None:
+    assert scene.probe(host, "leaks", word="planted-") == []
+
+
+def test_no_secret_shows_in_what_ansible_says(scene: Scene) -> None:
+    """The log has every playbook of the scenario with -vvv and --diff, when `make molecule` ran it."""
+    if not scene.log.exists():
+        pytest.skip("run by hand, without a log")
+    text = scene.log.read_text(errors="replace")
+    assert "PLAY [Provision every estate]" in text
+    assert "Using module file" in text, "not as talkative as -vvv"
+    shown = [line[:200] for line in text.splitlines() if "planted-" in line or "PRIVATE KEY" in line]
+    assert not shown
