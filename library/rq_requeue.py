@@ -22,10 +22,51 @@ options:
       - V(failed) is the failed registry.
       - V(abandoned) are jobs whose worker is gone, told by a lease that ran out O(grace) seconds ago and that nobody
         holds on to.
+      - V(intermediate) are jobs that a worker of one queue took and did not start, seen twice O(grace) seconds apart.
+      - V(orphaned) are jobs that say that they are queued, started or failed and are in no queue and no registry, seen
+        twice O(grace) seconds apart. Finding them reads all keys of RQ once.
+      - V(scheduled_overdue) are jobs that were due O(grace) seconds ago, of queues without a live scheduler.
+      - V(deferred_ready) are jobs whose parents have all finished.
+      - V(ready) are jobs that RQ 3 was about to enqueue O(grace) seconds ago.
     type: list
     elements: str
-    choices: [failed, abandoned]
+    choices: [failed, abandoned, intermediate, orphaned, scheduled_overdue, deferred_ready, ready]
     default: [failed]
+  allow_missing_parents:
+    description: For V(deferred_ready), whether a parent whose data is gone counts as finished, as RQ itself has it.
+    type: bool
+    default: false
+  missing:
+    description: What to do about entries of a registry whose job is gone; V(fail) refuses before anything is changed.
+    type: str
+    choices: [ignore, prune, fail]
+    default: ignore
+  rate:
+    description: Most jobs a second, for what the jobs themselves must not overrun; V(0) is no limit.
+    type: float
+    default: 0.0
+  wait_replicas:
+    description: Replicas that must confirm each batch; with fewer the run ends and says what it had done.
+    type: int
+    default: 0
+  wait_timeout:
+    description: Milliseconds to wait for them.
+    type: int
+    default: 1000
+  dedupe:
+    description: Whether to remove second copies of the requeued jobs from their queues afterwards.
+    type: bool
+    default: false
+  time_limit:
+    description:
+      - Seconds after which to return with RV(finished) false and RV(resume), so that progress can be shown.
+      - V(0) is no limit.
+      - The action plugin of the same name does this by itself.
+    type: float
+    default: 0.0
+  resume:
+    description: What a call with O(time_limit) returned as RV(resume), to go on from there with the same options.
+    type: dict
   max_jobs:
     description: More jobs than this are refused before anything is changed, or truncated; V(0) is no limit.
     type: int
@@ -55,11 +96,15 @@ options:
     type: str
     default: keep
   grace:
-    description: Seconds that a lease must have run out for.
+    description:
+      - Seconds that a lease must have run out for, and between the two looks at what needs two.
+      - V(0) takes O(workers_stopped).
     type: float
     default: 60.0
   workers_stopped:
-    description: Say that all workers are stopped, so that every lease is taken as abandoned, whatever its age.
+    description:
+      - Say that all workers are stopped, so that every lease is taken as abandoned, whatever its age.
+      - Refused while a worker of these queues has a live key.
     type: bool
     default: false
   dead_workers:
@@ -121,6 +166,52 @@ requeued:
   returned: always
   type: int
   sample: 1532
+finished:
+  description: Whether the run got through; false only with O(time_limit).
+  returned: always
+  type: bool
+  sample: true
+resume:
+  description: What the next call needs to go on.
+  returned: when not finished
+  type: dict
+  sample: {run: 4f1c}
+total:
+  description: How many entries the registries held at the start.
+  returned: always
+  type: int
+  sample: 1535
+to_look_at:
+  description: How many of them this run has not come to yet.
+  returned: always
+  type: int
+  sample: 0
+notes:
+  description: One sentence for each source and reason that occurred; why requeueing is or is not safe.
+  returned: always
+  type: dict
+  sample: {stopped: "A person stopped it; include_stopped takes it."}
+advice:
+  description: What keeps requeued jobs from running, or may lose them again. Also shown as warnings.
+  returned: always
+  type: list
+  elements: str
+  sample: [No live worker listens to default.]
+pruned:
+  description: How many entries without a job were removed.
+  returned: always
+  type: int
+  sample: 0
+deduped:
+  description: How many second copies were removed.
+  returned: always
+  type: int
+  sample: 0
+replicas_acked:
+  description: The fewest replicas that confirmed a batch, null unless O(wait_replicas) asked.
+  returned: always
+  type: int
+  sample: 2
 remaining:
   description: How many entries the sources still held then, of those that they held at the start.
   returned: always

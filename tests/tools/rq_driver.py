@@ -1,8 +1,9 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs inside the environment of one RQ version: ``rq_driver.py PORT`` takes steps as JSON lines, answers each in one.
+"""Runs inside the environment of one RQ version: takes steps as JSON lines, answers each in one.
 
-``["enqueue", {queue, count, function, ...}]`` returns ids; the other steps are the functions below.
+A step is ``[PORT, "enqueue", {queue, count, function, ...}]``, with the port of the server; the steps are the functions
+below.
 """
 
 from __future__ import annotations
@@ -100,12 +101,13 @@ STEPS = {step.__name__: step for step in (enqueue, work, requeue, status, versio
 def main() -> None:
     """Answer steps until there are no more."""
     logging.disable(logging.CRITICAL)
-    connection = Redis(port=int(sys.argv[1]))
     replies = sys.stdout
     sys.stdout = sys.stderr  # whatever RQ and jobs print must not look like an answer
     for line in sys.stdin:
-        name, options = json.loads(line)
-        print(json.dumps(STEPS[name](connection, **options)), file=replies, flush=True)
+        port, name, options = json.loads(line)
+        with Redis(port=port) as connection:
+            answer = STEPS[name](connection, **options)
+        print(json.dumps(answer), file=replies, flush=True)
 
 
 if __name__ == "__main__":

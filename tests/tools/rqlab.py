@@ -9,7 +9,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from modules import ROOT, environment
 
@@ -40,31 +40,45 @@ def prepare(versions: tuple[str, ...]) -> None:
 
 
 class Rq:
-    """One RQ version talking to one server: ``rq.enqueue(count=3)``; see rq_driver.py for the steps."""
+    """One RQ version: ``rq.use(port).enqueue(count=3)``; see rq_driver.py for the steps."""
 
-    def __init__(self, version: str, port: int) -> None:
+    def __init__(self, version: str) -> None:
         self.version = version
         self.major = int(version.split(".", maxsplit=1)[0])
-        self._process = subprocess.Popen(
-            [interpreter(version), DRIVER, str(port)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.port = 0
+        self._process: Optional[subprocess.Popen[str]] = None
+
+    def use(self, port: int) -> Rq:
+        """Talk to the server at that port from now on."""
+        self.port = port
+        return self
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is None or self._process.poll() is not None:
+            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            self._process = subprocess.Popen([interpreter(self.version), DRIVER], text=True, **pipes)  # type: ignore
+        return self._process
 
     def __getattr__(self, name: str) -> Any:
         def step(**options: Any) -> Any:
-            assert self._process.stdin and self._process.stdout and self._process.stderr
-            self._process.stdin.write(json.dumps([name, options]) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-            assert line, f"RQ {self.version}, {name}: {self._process.stderr.read()[-2000:]}"
+            process = self._started()
+            assert process.stdin and process.stdout and process.stderr
+            process.stdin.write(json.dumps([self.port, name, options]) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line:
+                self.close()
+                raise DiedError(f"RQ {self.version}, {name}: {process.stderr.read()[-2000:]}")
             return json.loads(line)
 
         return step
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.communicate()
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+
+class DiedError(AssertionError):
+    """The process that ran RQ ended in the middle of a step."""

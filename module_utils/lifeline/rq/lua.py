@@ -26,29 +26,31 @@ import hashlib
 _READ = r"""
 local c = cjson.decode(ARGV[1])
 local P, queue = ARGV[2], ARGV[3]
-local FIELDS = {'status', 'origin', 'created_at', 'ended_at', 'enqueued_at', 'timeout', 'ttl', 'rate_limit_key',
+local FIELDS = {'status', 'origin', 'enqueued_at', 'timeout', 'ttl', 'rate_limit_key', 'exc_info', 'ended_at',
                 'rate_limit_concurrency', 'worker_name', 'enqueue_at_front', 'last_heartbeat', 'failure_ttl',
-                'lifeline_requeues', 'dependency_ids', 'allow_dependency_failures', 'enqueue_at_front_on_retry',
-                'exc_info', 'data'}
-local STATUS, ORIGIN, CREATED, ENDED, ENQUEUED, TIMEOUT, TTL, LIMIT_KEY, LIMIT, WORKER, AT_FRONT, BEAT, FAILURE_TTL,
-      TIMES, PARENTS, ALLOW, FRONT_ON_RETRY, EXC, DATA
-      = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19
--- What every job needs; the rest is read when it is asked for.
-local CORE = 9
+                'lifeline_requeues', 'dependency_ids', 'allow_dependency_failures', 'enqueue_at_front_on_retry', 'data'}
+local STATUS, ORIGIN, ENQUEUED, TIMEOUT, TTL, LIMIT_KEY, EXC, ENDED, LIMIT, WORKER, AT_FRONT, BEAT, FAILURE_TTL, TIMES,
+      PARENTS, ALLOW, FRONT_ON_RETRY, DATA = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18
+local protect = pcall  -- Lua's own, against unreadable JSON
+local call, pcall = redis.call, redis.pcall
 
 local function job_key(id) return P .. ':job:' .. id end
 
 -- Never raises on a key of another type: holes and strangers in a registry must not stop a run.
 local function ask(...)
-  local reply = redis.pcall(...)
+  local reply = pcall(...)
   if type(reply) == 'table' and reply.err then return nil end
   return reply
 end
 
+-- What every job needs; the rest is read when it is asked for. Each call from a script costs about a microsecond.
+local core = {unpack(FIELDS, 1, EXC)}
+if c.after or c.before then core[ENDED] = FIELDS[ENDED] end
+
 local function read(id)
-  local h = ask('HMGET', job_key(id), unpack(FIELDS, 1, CORE))
-  if not h then return nil, 'wrong_type' end
-  if not h[ORIGIN] or not h[CREATED] or h[ORIGIN] == '' then return nil, 'missing' end
+  local h = pcall('HMGET', P .. ':job:' .. id, unpack(core))
+  if h.err then return nil, 'wrong_type' end
+  if not h[ORIGIN] or h[ORIGIN] == '' then return nil, 'missing' end
   return h
 end
 
@@ -78,7 +80,7 @@ end
 local function failed_seconds(id, h, score)
   local row = newest_result(id)
   if row then return tonumber(string.match(row[1], '^%d+')) / 1000 end
-  score = tonumber(score)
+  score = tonumber(score or call('ZSCORE', KEYS[1], id) or '')
   if not score or score < 0 then return nil end
   local ttl = tonumber(more(id, h, FAILURE_TTL) or '')
   if not ttl or ttl < 0 then ttl = c.failure_ttl end
@@ -96,11 +98,11 @@ local function in_window(id, h, score)
 end
 
 local function in_list(key, id)
-  local reply = redis.pcall('LPOS', key, id)
+  local reply = pcall('LPOS', key, id)
   if type(reply) ~= 'table' or not reply.err then return reply ~= false and reply ~= nil end
   local size = ask('LLEN', key) or 0
   for start = 0, size - 1, 1000 do
-    for _, member in ipairs(redis.call('LRANGE', key, start, start + 999)) do
+    for _, member in ipairs(call('LRANGE', key, start, start + 999)) do
       if member == id then return true end
     end
   end
@@ -110,21 +112,28 @@ end
 local types = {}
 local function type_ok(key, wanted)
   if types[key] == nil then
-    local kind = redis.call('TYPE', key).ok
+    local kind = call('TYPE', key).ok
     types[key] = kind == 'none' or kind == wanted
   end
   return types[key]
 end
 
+local origins = {}
+local asks_more = c.max_requeues or c.workers
+
+local function limiter_ok(name)
+  local base = P .. ':rl:' .. name
+  return type_ok(base, 'hash') and type_ok(base .. ':allowed', 'zset') and type_ok(base .. ':rate_limited', 'zset')
+         and type_ok(P .. ':rl-keys', 'set')
+end
+
 -- Checks that hold for every source. Returns why not, or nil.
 local function common(id, h)
-  if not type_ok(P .. ':queue:' .. h[ORIGIN], 'list') then return 'wrong_type' end
-  if h[ENQUEUED] and c.start and full(h[ENQUEUED]) >= c.start and c.source == 'failed' then return 'failed_again' end
-  if h[LIMIT_KEY] and h[LIMIT_KEY] ~= '' then
-    local base = P .. ':rl:' .. h[LIMIT_KEY]
-    if not (type_ok(base, 'hash') and type_ok(base .. ':allowed', 'zset') and type_ok(base .. ':rate_limited', 'zset')
-            and type_ok(P .. ':rl-keys', 'set')) then return 'wrong_type' end
-  end
+  local origin = h[ORIGIN]
+  if origins[origin] == nil then origins[origin] = type_ok(P .. ':queue:' .. origin, 'list') end
+  if not origins[origin] then return 'wrong_type' end
+  if h[LIMIT_KEY] and h[LIMIT_KEY] ~= '' and not limiter_ok(h[LIMIT_KEY]) then return 'wrong_type' end
+  if not asks_more then return nil end
   if c.max_requeues and (tonumber(more(id, h, TIMES) or '') or 0) >= c.max_requeues then return 'max_requeues' end
   if c.workers then
     local worker, wanted = more(id, h, WORKER) or '', false
@@ -135,33 +144,43 @@ end
 
 -- Text that says why a job failed, as it is stored, and its digest.
 local function failure(id, h)
-  local row = newest_result(id)
+  local row = h.alone ~= true and newest_result(id)
   local stored = row and field_of(row, 'exc_string')
-  if not stored then stored = more(id, h, EXC) end
+  if not stored then stored = h[EXC] end
   if not stored or #stored <= 8 then return nil end
   return stored, redis.sha1hex(stored)
 end
 
 local judge = {}
 
+local windowed, begun, stopped = c.after or c.before, c.start, c.stopped
+local fails = c.source == 'failed'
+
 function judge.failed(id, score, given)
   if given and ask('ZSCORE', KEYS[1], id) ~= score then return nil, 'status_changed' end
   local h, why = read(id)
   if not h then return nil, why end
-  if h[STATUS] == 'stopped' and not c.stopped then return nil, 'stopped' end
-  if h[STATUS] ~= 'failed' and h[STATUS] ~= 'stopped' then return nil, 'status_changed' end
+  local status = h[STATUS]
+  if status == 'stopped' then
+    if not stopped then return nil, 'stopped' end
+  elseif status ~= 'failed' then
+    return nil, 'status_changed'
+  end
+  if begun and h[ENQUEUED] and full(h[ENQUEUED]) >= begun then return nil, 'failed_again' end
   why = common(id, h)
   if why then return nil, why end
-  if (c.after or c.before) and not in_window(id, h, score) then return nil, 'filtered' end
+  if windowed and not in_window(id, h, score) then return nil, 'filtered' end
+  -- One question for two keys that mostly are not there.
+  h.alone = call('EXISTS', P .. ':results:' .. id, P .. ':job:' .. id .. ':dependents') == 0
   return h, nil, id
 end
 
 -- Whether somebody may still be working on a job whose lease has run out.
 local function held(id, h, execution)
   if c.workers_stopped then return false end
-  if execution ~= '' and redis.call('EXISTS', P .. ':execution:' .. id .. ':' .. execution) == 1 then return true end
+  if execution ~= '' and call('EXISTS', P .. ':execution:' .. id .. ':' .. execution) == 1 then return true end
   for _, other in ipairs(ask('ZRANGE', P .. ':executions:' .. id, 0, -1) or {}) do
-    if redis.call('EXISTS', P .. ':execution:' .. id .. ':' .. other) == 1 then return true end
+    if call('EXISTS', P .. ':execution:' .. id .. ':' .. other) == 1 then return true end
   end
   local worker = more(id, h, WORKER)
   if not worker or worker == '' then return false end
@@ -173,7 +192,7 @@ end
 
 -- Up to RQ 1.16 an entry is the id, from 2.0 on id:execution; an id may itself look like that, so the hash decides.
 local function lease(member)
-  if redis.call('EXISTS', job_key(member)) == 1 then return member, '' end
+  if call('EXISTS', job_key(member)) == 1 then return member, '' end
   local id, execution = string.match(member, '^(.*):(%x+)$')
   if id and #execution == 32 then return id, execution end
   return member, ''
@@ -198,80 +217,183 @@ function judge.abandoned(member, score, given)
   if h[STATUS] == 'queued' and in_list(P .. ':queue:' .. h[ORIGIN], id) then return nil, 'already_queued' end
   return h, nil, id, execution
 end
+
+-- Whether a worker, dead or alive, has a lease on a job.
+local function leased(id, h)
+  return ask('ZSCORE', P .. ':wip:' .. h[ORIGIN], id) or call('EXISTS', P .. ':executions:' .. id) == 1
+end
+
+-- Taken by a worker of this one queue that did not start it. RQ's maintenance may have noted when it saw that first.
+function judge.intermediate(id, enqueued, given)
+  if not in_list(KEYS[1], id) then return nil, 'status_changed' end
+  local h, why = read(id)
+  if not h then return nil, why end
+  if h[STATUS] ~= 'queued' or (enqueued ~= '' and h[ENQUEUED] ~= enqueued) then return nil, 'status_changed' end
+  why = common(id, h)
+  if why then return nil, why end
+  if leased(id, h) then return nil, 'live_lease' end
+  if in_list(P .. ':queue:' .. h[ORIGIN], id) then return nil, 'already_queued' end
+  return h, nil, id
+end
+
+-- expected is status|enqueued_at: whoever enqueues a job writes the time anew, so no list need be searched here.
+function judge.orphaned(id, expected, given)
+  local h, why = read(id)
+  if not h then return nil, why end
+  local status = h[STATUS]
+  if expected ~= status .. '|' .. (h[ENQUEUED] or '') then return nil, 'status_changed' end
+  why = common(id, h)
+  if why then return nil, why end
+  if status == 'failed' then
+    if ask('ZSCORE', P .. ':failed:' .. h[ORIGIN], id) then return nil, 'status_changed' end
+  elseif leased(id, h) or held(id, h, '') then
+    return nil, 'live_lease'
+  end
+  local list = P .. ':queue:' .. h[ORIGIN]
+  if (ask('LLEN', list) or 0) <= 1000 and in_list(list, id) then return nil, 'already_queued' end
+  if (ask('LLEN', list .. ':intermediate') or 0) > 0 and in_list(list .. ':intermediate', id) then
+    return nil, 'status_changed'
+  end
+  return h, nil, id
+end
+
+local function waiting(id, score, given, wanted)
+  local found = ask('ZSCORE', KEYS[1], id)
+  if given and found ~= score then return nil, 'status_changed' end
+  local h, why = read(id)
+  if not h then return nil, why end
+  if h[STATUS] ~= wanted then return nil, 'status_changed' end
+  why = common(id, h)
+  if why then return nil, why end
+  return h, nil, id
+end
+
+function judge.scheduled_overdue(id, score, given)
+  if call('EXISTS', P .. ':scheduler-lock:' .. queue) == 1 then return nil, 'scheduler_alive' end
+  local due = tonumber(score) or 0
+  if due > c.now - c.grace then return nil, 'not_due' end
+  if (c.after and due < c.after_s) or (c.before and due > c.before_s) then return nil, 'filtered' end
+  return waiting(id, score, given, 'scheduled')
+end
+
+function judge.ready(id, score, given)
+  if (tonumber(score) or 0) > c.now - c.grace then return nil, 'not_due' end
+  return waiting(id, score, given, 'ready_to_enqueue')
+end
+
+local function parents_of(id, h)
+  local parents = ask('SMEMBERS', P .. ':job::' .. id .. ':dependencies') or {}
+  if #parents > 0 then return parents end
+  local good, listed = protect(cjson.decode, more(id, h, PARENTS) or '')
+  if not good or type(listed) ~= 'table' then return {} end
+  for _, parent in ipairs(listed) do
+    if type(parent) == 'string' then parents[#parents + 1] = parent end
+  end
+  return parents
+end
+
+function judge.deferred_ready(id, score, given)
+  local h, why = waiting(id, score, given, 'deferred')
+  if not h then return nil, why end
+  local parents = parents_of(id, h)
+  local lost = #parents == 0
+  for _, parent in ipairs(parents) do
+    local status = ask('HGET', job_key(parent), 'status')
+    if not status then
+      lost = true
+    elseif status ~= 'finished' and not (status == 'failed' and more(id, h, ALLOW) == '1') then
+      return nil, 'waiting'
+    end
+  end
+  if lost and not c.allow_missing_parents then return nil, 'missing_parents' end
+  return h, nil, id, parents
+end
 """
 
 _WRITE = r"""
 local EMPTY = '\120\156\3\0\0\0\0\1'  -- zlib of nothing, as RQ writes it
-local pushed, limits, order = {}, {}, {}
+local pushed, limits, order, gone = {}, {}, {}, {}
 
-local function persist(id, h)
-  local ttl = tonumber(h[TTL] or '')
-  for _, key in ipairs({job_key(id), job_key(id) .. ':dependents', P .. ':job::' .. id .. ':dependencies'}) do
-    if ttl and ttl > 0 then redis.call('EXPIRE', key, ttl)
-    elseif c.persist then redis.call('PERSIST', key) end
+local function persist(id, key, h)
+  local ttl = h[TTL] and tonumber(h[TTL])
+  if ttl and ttl > 0 then
+    call('EXPIRE', key, ttl)
+    call('EXPIRE', key .. ':dependents', ttl)
+    call('EXPIRE', P .. ':job::' .. id .. ':dependencies', ttl)
+  elseif c.persist then
+    call('PERSIST', key)
+    if not h.alone then
+      call('PERSIST', key .. ':dependents')
+      call('PERSIST', P .. ':job::' .. id .. ':dependencies')
+    end
   end
 end
 
 -- RQ's limiter: wait in rate_limited, and be let through (below) when there is a free slot.
 local function limited(id, h, front)
   local base = P .. ':rl:' .. h[LIMIT_KEY]
-  redis.call('HSET', job_key(id), 'status', 'rate_limited', 'enqueue_at_front', front and '1' or '0')
-  redis.call('SADD', P .. ':rl-keys', h[LIMIT_KEY])
-  redis.call('HSET', base, 'concurrency', h[LIMIT])
-  redis.call('ZREM', base .. ':allowed', id)
-  redis.call('ZADD', base .. ':rate_limited', string.format('%.6f', c.now + #order * 1e-6), id)
+  call('HSET', job_key(id), 'status', 'rate_limited', 'enqueue_at_front', front and '1' or '0')
+  call('SADD', P .. ':rl-keys', h[LIMIT_KEY])
+  call('HSET', base, 'concurrency', h[LIMIT])
+  call('ZREM', base .. ':allowed', id)
+  call('ZADD', base .. ':rate_limited', string.format('%.6f', c.now + #order * 1e-6), id)
   order[#order + 1] = id
   limits[h[LIMIT_KEY]] = tonumber(h[LIMIT])
 end
 
-local function push(id, h, front)
-  local fields = {'started_at', '', 'ended_at', '', 'exc_info', EMPTY}
-  if not h[TIMEOUT] then fields[#fields + 1] = 'timeout'; fields[#fields + 1] = '180' end
-  if c.retries then fields[#fields + 1] = 'retries_left'; fields[#fields + 1] = tostring(c.retries) end
-  if c.max_requeues then
-    fields[#fields + 1] = 'lifeline_requeues'
-    fields[#fields + 1] = tostring((tonumber(more(id, h, TIMES) or '') or 0) + 1)
+local function queued_in(origin)
+  local ends = pushed[origin]
+  if not ends then
+    ends = {front = {}, back = {}}
+    pushed[origin] = ends
   end
-  persist(id, h)
-  if h[LIMIT_KEY] and h[LIMIT_KEY] ~= '' and (tonumber(h[LIMIT] or '') or 0) >= 1 then
-    redis.call('HSET', job_key(id), unpack(fields))
+  return ends
+end
+
+local function push(id, h, front)
+  local key = job_key(id)
+  persist(id, key, h)
+  if not h[TIMEOUT] then call('HSET', key, 'timeout', '180') end
+  if c.retries then call('HSET', key, 'retries_left', c.retries) end
+  if c.max_requeues then call('HINCRBY', key, 'lifeline_requeues', 1) end
+  if h[LIMIT_KEY] and h[LIMIT_KEY] ~= '' and (tonumber(more(id, h, LIMIT) or '') or 0) >= 1 then
+    call('HSET', key, 'started_at', '', 'ended_at', '', 'exc_info', EMPTY)
     return limited(id, h, front)
   end
-  redis.call('HSET', job_key(id), 'status', 'queued', 'enqueued_at', c.stamp, unpack(fields))
-  local ends = pushed[h[ORIGIN]]
-  if not ends then ends = {front = {}, back = {}}; pushed[h[ORIGIN]] = ends end
-  local list = front and ends.front or ends.back
+  call('HSET', key, 'status', 'queued', 'enqueued_at', c.stamp, 'started_at', '', 'ended_at', '', 'exc_info', EMPTY)
+  local list = queued_in(h[ORIGIN])[front and 'front' or 'back']
   list[#list + 1] = id
 end
 
 local function in_pieces(command, key, list)
   for start = 1, #list, 4000 do
-    redis.call(command, key, unpack(list, start, math.min(start + 3999, #list)))
+    call(command, key, unpack(list, start, math.min(start + 3999, #list)))
   end
 end
 
 local function let_through()
   for name, slots in pairs(limits) do
     local base = P .. ':rl:' .. name
-    while redis.call('ZCARD', base .. ':allowed') < slots do
-      local head = redis.call('ZRANGE', base .. ':rate_limited', 0, 0)
+    while call('ZCARD', base .. ':allowed') < slots do
+      local head = call('ZRANGE', base .. ':rate_limited', 0, 0)
       if #head == 0 then break end
       local id = head[1]
-      redis.call('ZREM', base .. ':rate_limited', id)
+      call('ZREM', base .. ':rate_limited', id)
       local h = ask('HMGET', job_key(id), 'status', 'origin', 'enqueue_at_front')
       if h and h[1] == 'rate_limited' and h[2] then
-        redis.call('ZADD', base .. ':allowed', math.floor(c.now), id)
-        redis.call('HSET', job_key(id), 'status', 'queued', 'enqueued_at', c.stamp)
-        redis.call(h[3] == '1' and 'LPUSH' or 'RPUSH', P .. ':queue:' .. h[2], id)
-        redis.call('SADD', P .. ':queues', P .. ':queue:' .. h[2])
+        call('ZADD', base .. ':allowed', math.floor(c.now), id)
+        call('HSET', job_key(id), 'status', 'queued', 'enqueued_at', c.stamp)
+        call(h[3] == '1' and 'LPUSH' or 'RPUSH', P .. ':queue:' .. h[2], id)
+        call('SADD', P .. ':queues', P .. ':queue:' .. h[2])
       end
     end
   end
 end
 
 local function flush()
+  in_pieces('ZREM', KEYS[1], gone)
   for origin, ends in pairs(pushed) do
-    redis.call('SADD', P .. ':queues', P .. ':queue:' .. origin)
+    call('SADD', P .. ':queues', P .. ':queue:' .. origin)
     in_pieces('RPUSH', P .. ':queue:' .. origin, ends.back)
     in_pieces('LPUSH', P .. ':queue:' .. origin, ends.front)
   end
@@ -281,37 +403,72 @@ end
 local take = {}
 
 function take.failed(id, h)
-  redis.call('ZREM', KEYS[1], id)
+  gone[#gone + 1] = id
   push(id, h, c.front)
 end
 
 function take.abandoned(member, h, id, execution)
-  redis.call('ZREM', KEYS[1], member)
+  call('ZREM', KEYS[1], member)
   if execution ~= '' then
-    redis.call('DEL', P .. ':executions:' .. id, P .. ':execution:' .. id .. ':' .. execution)
+    call('DEL', P .. ':executions:' .. id, P .. ':execution:' .. id .. ':' .. execution)
   end
   if type_ok(P .. ':queue:' .. queue .. ':intermediate', 'list') then
-    redis.call('LREM', P .. ':queue:' .. queue .. ':intermediate', 0, id)
+    call('LREM', P .. ':queue:' .. queue .. ':intermediate', 0, id)
   end
   push(id, h, c.front)
+end
+
+function take.intermediate(id, h)
+  call('LREM', KEYS[1], 1, id)
+  push(id, h, true)  -- it was next
+end
+
+function take.orphaned(id, h)
+  push(id, h, c.front)
+end
+
+-- As RQ's should_enqueue_at_front.
+local function at_front(id, h)
+  if c.front or more(id, h, AT_FRONT) == '1' then return true end
+  local ended = more(id, h, ENDED)
+  return more(id, h, FRONT_ON_RETRY) == '1' and ended and ended ~= ''
+end
+
+function take.scheduled_overdue(id, h)
+  gone[#gone + 1] = id
+  push(id, h, at_front(id, h))
+end
+
+take.ready = take.scheduled_overdue
+
+function take.deferred_ready(id, h, _, parents)
+  for _, parent in ipairs(parents) do
+    if ask('SISMEMBER', job_key(parent) .. ':dependents', id) == 1 then
+      call('SREM', job_key(parent) .. ':dependents', id)
+    end
+  end
+  take.scheduled_overdue(id, h)
 end
 """
 
 _MAIN = r"""
 local moving = c.action == 'move'
 if moving then
-  local done = redis.call('HMGET', ARGV[5], 'batch', 'reply')
-  if done[2] and tonumber(done[1]) == c.batch then return done[2] end
-  redis.call('HSET', ARGV[5], 'batch', c.batch)
-  redis.call('EXPIRE', ARGV[5], 3600)
+  local done = call('HMGET', ARGV[5], 'batch', 'reply')
+  local last = tonumber(done[1] or '0')
+  if done[2] and last == c.batch then return done[2] end
+  -- Batches that were acknowledged are not here: this primary came to be without them.
+  if last ~= c.batch - 1 then return cjson.encode({behind = last}) end
+  call('HSET', ARGV[5], 'batch', c.batch)
+  call('EXPIRE', ARGV[5], 3600)
 end
 
-local items, skip = {}, c.skip or 0
+local items, skip, stride = {}, c.skip or 0, 2
 local given = #ARGV > 5
 if given then
   for i = 6, #ARGV do items[#items + 1] = ARGV[i] end
 elseif c.high then
-  local page = redis.call('ZRANGE', KEYS[1], c.low, c.high, 'WITHSCORES')
+  local page = call('ZRANGE', KEYS[1], c.low, c.high, 'WITHSCORES')
   for i = #page - 1, 1, -2 do
     items[#items + 1] = page[i]
     items[#items + 1] = page[i + 1]
@@ -319,27 +476,42 @@ elseif c.high then
 else
   if skip > 0 and ARGV[4] ~= '' then
     -- Somebody may have taken entries that the pages before left: find the place again.
-    local rank = redis.call('ZRANK', KEYS[1], ARGV[4])
+    local rank = call('ZRANK', KEYS[1], ARGV[4])
     if rank then skip = rank + 1 end
   end
-  items = redis.call('ZRANGE', KEYS[1], skip, skip + c.size - 1, 'WITHSCORES')
+  if moving and fails then
+    items = call('ZRANGE', KEYS[1], skip, skip + c.size - 1)
+    stride = 1
+  else
+    items = call('ZRANGE', KEYS[1], skip, skip + c.size - 1, 'WITHSCORES')
+  end
 end
 
-local out = {seen = #items / 2, moved = 0, skipped = {}, queues = {}, why = {}, rows = {}, texts = {}, counts = {},
+local out = {seen = #items / stride, moved = 0, skipped = {}, queues = {}, why = {}, rows = {}, texts = {}, counts = {},
              skip = skip, last = ''}
-local eligible, chosen, known, safe, unsafe, clear = {}, {}, {}, {}, {}, true
+local chosen, known, safe, unsafe, clear, judged = {}, {}, {}, {}, true, judge[c.source]
 for _, digest in ipairs(c.safe or {}) do safe[digest] = true; known[digest] = true end
 for _, digest in ipairs(c.unsafe or {}) do unsafe[digest] = true; known[digest] = true end
 
 local function skipping(item, why)
   out.skipped[why] = (out.skipped[why] or 0) + 1
-  if #out.why < 100 then out.why[#out.why + 1] = {item, why} end
+  if #out.why < (c.size or 100) then out.why[#out.why + 1] = {item, why} end
   out.last = item
 end
 
-local function row(item, expected, id, h, digest)
-  local head = c.look_data and string.sub(more(id, h, DATA) or '', 1, 512) or ''
-  out.rows[#out.rows + 1] = {item, expected, digest or '', head, h[ORIGIN]}
+-- The jobs of this page that may be moved, in parallel lists: tables of their own would cost as much as a command.
+local hashes, entries, tokens, ids, digests, extras, count = {}, {}, {}, {}, {}, {}, 0
+
+local function row(n)
+  local h, item = hashes[n], entries[n]
+  local head = c.look_data and string.sub(more(ids[n], h, DATA) or '', 1, 512) or ''
+  local expected, note = tokens[n], digests[n] or ''
+  if c.source == 'intermediate' then
+    expected = h[ENQUEUED] or ''
+    local seen = tonumber(ask('GET', KEYS[1] .. ':first_seen:' .. item) or '')
+    if seen and seen <= c.now - c.grace then note = 'ripe' end
+  end
+  out.rows[#out.rows + 1] = {item, expected or call('ZSCORE', KEYS[1], item), note, head, h[ORIGIN]}
   out.last = item
 end
 
@@ -356,44 +528,51 @@ local function error_of(id, h)
   return digest
 end
 
-for i = 1, #items, 2 do
-  local item, expected = items[i], items[i + 1]
-  if c.limit and #eligible >= c.limit then
+local limit = c.limit or #items
+for i = 1, #items, stride do
+  local item = items[i]
+  local expected = stride == 2 and items[i + 1]
+  if count >= limit then
     out.seen = out.seen - 1
   else
-    local h, why, id, extra = judge[c.source](item, expected, given)
-    if h and chosen[id] then h, why = nil, 'already_queued' end
-    local digest = h and error_of(id, h)
-    if h and moving and digest and unsafe[digest] then h, why = nil, 'completed' end
-    if h then
-      eligible[#eligible + 1] = {item, expected, id, h, digest, extra}
+    local h, why, id, extra = judged(item, expected, given)
+    if h and not fails then
+      if chosen[id] then h, why = nil, 'already_queued' end
       chosen[id] = true
+    end
+    local digest = h and (not h.alone or #(h[EXC] or '') > 8) and error_of(id, h)
+    if digest and moving and unsafe[digest] then h, why = nil, 'completed' end
+    if h then
+      count = count + 1
+      hashes[count], entries[count], tokens[count], ids[count] = h, item, expected, id
+      digests[count], extras[count] = digest, extra
     else
       skipping(item, why)
     end
   end
 end
 
-local plans = {}
-if moving and clear then plans = eligible else
-  for _, job in ipairs(eligible) do row(job[1], job[2], job[3], job[4], job[5]) end
+if moving and clear then
+  local taking, to, failed_like = take[c.source], out.queues, out.counts
+  for n = 1, count do
+    local h, digest = hashes[n], digests[n]
+    taking(entries[n], h, ids[n], extras[n])
+    to[h[ORIGIN]] = (to[h[ORIGIN]] or 0) + 1
+    if digest then failed_like[digest] = (failed_like[digest] or 0) + 1 end
+  end
+  out.moved = count
+else
+  for n = 1, count do row(n) end
 end
-for _, job in ipairs(plans) do
-  local item, _, id, h, digest, extra = unpack(job, 1, 6)
-  take[c.source](item, h, id, extra)
-  out.queues[h[ORIGIN]] = (out.queues[h[ORIGIN]] or 0) + 1
-  if digest then out.counts[digest] = (out.counts[digest] or 0) + 1 end
-end
-out.moved = #plans
 if moving then
   flush()
   out.ids = {}
-  for i = 1, math.min(#plans, c.ids) do out.ids[i] = plans[i][3] end
+  for n = 1, math.min(out.moved, c.ids) do out.ids[n] = ids[n] end
 end
 local reply = cjson.encode(out)
 if moving then
-  redis.call('HSET', ARGV[5], 'reply', reply)
-  for origin, count in pairs(out.queues) do redis.call('HINCRBY', ARGV[5], 'queue:' .. origin, count) end
+  call('HSET', ARGV[5], 'reply', reply)
+  for origin, count in pairs(out.queues) do call('HINCRBY', ARGV[5], 'queue:' .. origin, count) end
 end
 return reply
 """
@@ -405,6 +584,71 @@ for i, key in ipairs(KEYS) do
   heads[i] = type(data) == 'string' and string.sub(data, 1, 512) or ''
 end
 return cjson.encode(heads)
+"""
+
+# ARGV: key prefix, cursor, count. Jobs whose status says that they are somewhere where they are not; ids with status
+# queued are all returned, since only the caller has read the lists.
+SCAN = r"""
+local P = ARGV[1]
+local jobs = P .. ':job:'
+local found = redis.call('SCAN', ARGV[2], 'MATCH', string.gsub(jobs, '[%*%?%[%]%^\\]', '\\%0') .. '*', 'COUNT', ARGV[3])
+local out = {found[1], {}, {}}
+local REGISTRY = {failed = ':failed:', stopped = ':failed:', scheduled = ':scheduled:', deferred = ':deferred:',
+                  ready_to_enqueue = ':ready:', started = ':wip:'}
+for _, key in ipairs(found[2]) do
+  local id = string.sub(key, #jobs + 1)
+  local h = redis.pcall('HMGET', key, 'status', 'enqueued_at', 'origin')
+  if not h.err and h[1] and h[3] then
+    if h[1] == 'queued' then
+      table.insert(out[2], id)
+    elseif REGISTRY[h[1]] then
+      local score = redis.pcall('ZSCORE', P .. REGISTRY[h[1]] .. h[3], id)
+      local lost = not score
+      if lost and h[1] == 'started' then lost = redis.call('EXISTS', P .. ':executions:' .. id) == 0 end
+      if lost and h[1] == 'scheduled' then lost = not redis.pcall('ZSCORE', P .. ':scheduler:scheduled_jobs', id) end
+      if lost then table.insert(out[3], {id, h[1], h[2] or '', h[3]}) end
+    end
+  end
+end
+return cjson.encode(out)
+"""
+
+# A page of a list, read from its tail, so that workers who take from its head do not shift what is still to be read.
+TAIL = r"""
+return cjson.encode(redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[2]))
+"""
+
+# ARGV: key prefix, entries. Removes entries whose job is gone; those of wip may be id:execution.
+PRUNE = r"""
+local pruned = {}
+for i = 2, #ARGV do
+  local item = ARGV[i]
+  local id = string.match(item, '^(.*):%x+$')
+  if redis.call('EXISTS', ARGV[1] .. ':job:' .. item) == 0
+     and not (id and redis.call('EXISTS', ARGV[1] .. ':job:' .. id) == 1) then
+    pruned[#pruned + 1] = item
+  end
+end
+if #pruned > 0 then redis.call('ZREM', KEYS[1], unpack(pruned)) end
+return cjson.encode(#pruned)
+"""
+
+# KEYS: a queue. ARGV: key prefix, start of the run, ids. Keeps the first copy of each id that this run put there.
+DEDUPE = r"""
+local removed = 0
+for i = 3, #ARGV do
+  local id, copies = ARGV[i], 0
+  local enqueued = redis.pcall('HGET', ARGV[1] .. ':job:' .. id, 'enqueued_at')
+  if type(enqueued) == 'string' and enqueued >= ARGV[2] then
+    for start = 0, redis.call('LLEN', KEYS[1]) - 1, 1000 do
+      for _, member in ipairs(redis.call('LRANGE', KEYS[1], start, start + 999)) do
+        if member == id then copies = copies + 1 end
+      end
+    end
+    if copies > 1 then removed = removed + redis.call('LREM', KEYS[1], 1 - copies, id) end
+  end
+end
+return cjson.encode(removed)
 """
 
 LOOK = _READ + "local take, flush = {}, nil\n" + _MAIN

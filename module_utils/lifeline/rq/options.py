@@ -8,7 +8,9 @@ from typing import Any
 
 from ..spec import connection_spec
 
-SOURCES = ("failed", "abandoned")
+SOURCES = (
+    "failed", "abandoned", "intermediate", "orphaned", "scheduled_overdue", "deferred_ready", "ready",
+)  # fmt: skip
 
 
 def connection() -> dict[str, Any]:
@@ -63,6 +65,14 @@ def requeue() -> dict[str, Any]:
         "dead_workers": {"type": "list", "elements": "str", "default": []},
         "batch_size": {"type": "int", "default": 250},
         "max_stall_ms": {"type": "float", "default": 5.0},
+        "allow_missing_parents": {"type": "bool", "default": False},
+        "missing": {"type": "str", "choices": ["ignore", "prune", "fail"], "default": "ignore"},
+        "rate": {"type": "float", "default": 0.0},
+        "wait_replicas": {"type": "int", "default": 0},
+        "wait_timeout": {"type": "int", "default": 1000},
+        "dedupe": {"type": "bool", "default": False},
+        "time_limit": {"type": "float", "default": 0.0},
+        "resume": {"type": "dict"},
         "return_ids": {"type": "int", "default": 100},
         "sample": {"type": "int", "default": 1000},
     }

@@ -16,7 +16,8 @@ from ..errors import LifelineError
 class Lane:
     """One source of one queue, and how far a run has come in it.
 
-    ``skip`` entries at the front were seen and left there, ``last`` is the last of them. Backwards (position front)
+    ``total`` entries are looked at, no more: what is added while the run works is not this run's. ``skip`` entries at
+    the front were seen and left there, ``last`` is the last of them, ``gone`` were moved. Backwards (position front)
     the next page ends at rank ``high`` instead.
     """
 
@@ -25,19 +26,32 @@ class Lane:
     key: bytes
     total: int = 0
     skip: int = 0
+    gone: int = 0
     last: bytes = b""
     high: Optional[int] = None
     done: bool = False
 
-    def passed(self, reply: Reply, size: int, moved: int) -> None:
-        """Step over a page of which ``moved`` entries are gone now."""
+    def left(self) -> int:
+        """How many entries are still to be looked at."""
+        if self.done:
+            return 0
+        return self.total - self.gone - self.skip if self.high is None else self.high + 1
+
+    def passed(self, reply: Reply, size: int, gone: int) -> None:
+        """Step over a page of which ``gone`` entries are not there any more."""
         if self.high is not None:
             self.high -= size
             self.done = self.high < 0
             return
-        self.skip = reply.skip + reply.seen - moved
+        self.gone += gone
+        self.skip = reply.skip + reply.seen - gone
         self.last = reply.last or self.last
-        self.done = reply.seen < size
+        self.done = reply.seen < size or self.left() <= 0
+
+    def state(self) -> list[Any]:
+        """For JSON; ids may be any bytes."""
+        last = self.last.decode("latin-1")
+        return [self.source, self.queue.decode("latin-1"), self.total, self.skip, self.gone, last, self.high, self.done]
 
 
 @dataclass(frozen=True)
@@ -68,12 +82,19 @@ class Reply:
     ids: list[bytes] = field(default_factory=list)
 
 
+class BehindError(Exception):
+    """The primary does not have the batches after ``batch``: it took over without them."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__(batch)
+        self.batch = batch
+
+
 def parse(raw: bytes) -> Reply:
-    """A reply of the script; LifelineError when it is none."""
-    try:
-        data: dict[str, Any] = json.loads(raw.decode("latin-1"))
-    except ValueError as error:
-        raise LifelineError(f"The server's script answered something unreadable: {raw[:200]!r}.") from error
+    """A reply of the script; BehindError when it refused to go on, LifelineError when it is unreadable."""
+    data = unpack(raw)
+    if "behind" in data:
+        raise BehindError(int(data["behind"]))
     return Reply(
         seen=int(data["seen"]),
         moved=int(data["moved"]),
@@ -90,6 +111,20 @@ def parse(raw: bytes) -> Reply:
         counts={digest: int(count) for digest, count in _table(data["counts"]).items()},
         ids=[_bytes(job_id) for job_id in data.get("ids") or ()],
     )
+
+
+def unpack(raw: bytes) -> Any:
+    """JSON of the script, in latin-1; LifelineError when it is none."""
+    try:
+        return json.loads(raw.decode("latin-1"))
+    except ValueError as error:
+        raise LifelineError(f"The server's script answered something unreadable: {raw[:200]!r}.") from error
+
+
+def texts(raw: bytes) -> list[bytes]:
+    """A JSON list of the script; Lua cannot tell an empty list from an empty table."""
+    found = unpack(raw)
+    return [_bytes(entry) for entry in found] if isinstance(found, list) else []
 
 
 def encode(settings: dict[str, Any]) -> bytes:

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from modules import Modules, Result
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from lifeline.errors import LifelineError
+from lifeline.rq import info, options, requeue
 from rqlab import VERSIONS, Rq, prepare
 from servers import Server, Servers
 
@@ -28,12 +28,19 @@ def server(redis_server: Servers) -> Server:
     return redis_server()
 
 
-@pytest.fixture(params=EDGES)
-def rq(request: pytest.FixtureRequest, server: Server) -> Iterator[Rq]:
-    """Real RQ on ``server``: RQ 1.16 and 3.0, the two layouts, unless the test is parametrized otherwise."""
-    found = Rq(request.param, server.port)
+@pytest.fixture(scope="session")
+def rqs() -> Iterator[dict[str, Rq]]:
+    """One process for each RQ version, for the whole session."""
+    found = {version: Rq(version) for version in VERSIONS}
     yield found
-    found.close()
+    for process in found.values():
+        process.close()
+
+
+@pytest.fixture(params=EDGES)
+def rq(request: pytest.FixtureRequest, server: Server, rqs: dict[str, Rq]) -> Rq:
+    """Real RQ on ``server``: RQ 1.16 and 3.0, the two layouts, unless the test is parametrized otherwise."""
+    return rqs[request.param].use(server.port)
 
 
 @pytest.fixture
@@ -43,20 +50,31 @@ def client(server: Server) -> Any:
 
 
 class Module:
-    """rq_requeue and rq_info against one server."""
+    """What rq_requeue, rq_info and rq_hold do, in this process; test_ansible.py runs them as modules."""
 
     def __init__(self, server: Server) -> None:
-        self.run = Modules(Path(sys.executable), "newest")
         self.server = server
 
-    def requeue(self, *, check: bool = False, fails: bool = False, **options: Any) -> Result:
-        """Run rq_requeue; everything of the queue default unless the options say otherwise."""
-        options = {"queues": ["default"], "all_jobs": True, **self.server.login(), **options}
-        return self.run("rq_requeue", options, check=check, fails=fails)
+    def requeue(self, *, check: bool = False, fails: bool = False, **given: Any) -> dict[str, Any]:
+        """rq_requeue; everything of the queue default unless the options say otherwise."""
+        return self._run(options.requeue(), requeue.work, check, fails, {"queues": ["default"], **given})
 
-    def info(self, **options: Any) -> Result:
-        """Run rq_info."""
-        return self.run("rq_info", {**self.server.login(), **options})
+    def info(self, fails: bool = False, **given: Any) -> dict[str, Any]:
+        """rq_info."""
+        return self._run(options.info(), info.work, False, fails, given)
+
+    def _run(self, spec: Any, work: Any, check: bool, fails: bool, given: dict[str, Any]) -> dict[str, Any]:
+        if "all_jobs" in spec:
+            given.setdefault("all_jobs", True)
+        checked = ArgumentSpecValidator(spec).validate({**self.server.login(), **given})
+        assert not checked.error_messages, checked.error_messages
+        try:
+            result: dict[str, Any] = work(checked.validated_parameters, check)
+        except LifelineError as error:
+            assert fails, str(error)
+            return {"msg": str(error), **error.partial}
+        assert not fails, result
+        return result
 
 
 @pytest.fixture

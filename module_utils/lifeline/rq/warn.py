@@ -1,0 +1,69 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a person should know beside the numbers: nobody works on a queue, a server that may forget, and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..client import CONNECTION_ERRORS
+from .keys import Keys, match, text
+from .server import Server
+
+
+def live_workers(server: Server, keys: Keys, patterns: Sequence[str]) -> list[str]:
+    """Names of workers whose key is there and who listen to one of these queues."""
+    names = sorted(server.again(lambda: server.client.smembers(keys.workers)))
+
+    def ask() -> list[Any]:
+        pipeline = server.client.pipeline(transaction=False)
+        for key in names:
+            pipeline.hget(key, "queues")
+        found: list[Any] = pipeline.execute(raise_on_error=False)
+        return found
+
+    prefix = keys.prefix + b":worker:"
+    return [
+        text(key[len(prefix) :])
+        for key, queues in zip(names, server.again(ask))
+        if isinstance(queues, bytes)
+        and any(match(queue, pattern) for queue in queues.split(b",") for pattern in patterns)
+    ]
+
+
+def warnings(server: Server, keys: Keys, queues: Iterable[bytes]) -> list[str]:
+    """What keeps requeued jobs from being run, or may lose them again; nothing when the server is gone."""
+    try:
+        return [*_suspension(server, keys), *_without_workers(server, keys, queues), *_server(server)]
+    except CONNECTION_ERRORS:
+        return []
+
+
+def _suspension(server: Server, keys: Keys) -> list[str]:
+    if not server.client.exists(keys.suspended):
+        return []
+    ttl = server.client.ttl(keys.suspended)
+    until = f"for {ttl} more seconds" if ttl >= 0 else "until somebody resumes them (rq resume)"
+    return [f"Workers are suspended {until}: nothing runs until then."]
+
+
+def _without_workers(server: Server, keys: Keys, queues: Iterable[bytes]) -> list[str]:
+    idle = [text(queue) for queue in queues if not live_workers(server, keys, [text(queue)])]
+    return [f"No live worker listens to {', '.join(sorted(idle))}."] if idle else []
+
+
+def _server(server: Server) -> list[str]:
+    found = server.client.info()
+    policy = str(found.get("maxmemory_policy", "noeviction"))
+    said = []
+    if policy != "noeviction" and int(found.get("maxmemory", 0)):
+        said.append(
+            f"maxmemory-policy is {policy}: Redis may drop jobs when memory runs short; queues need noeviction."
+        )
+    if str(found.get("role")) == "master" and not int(found.get("aof_enabled", 0)):
+        changes = int(found.get("rdb_changes_since_last_save", 0))
+        replicas = int(found.get("connected_slaves", 0))
+        if changes and not replicas:
+            said.append(f"No AOF and no replica: a restart now would undo the last {changes} writes.")
+    return said
