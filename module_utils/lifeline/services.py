@@ -1,0 +1,301 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Start, check and recover the systemd units of an application host that depend on Redis."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Optional, Sequence
+
+from . import client, units
+from .errors import LifelineError
+from .units import Signs, State, Unit, Verdict
+
+POLL = 0.2
+
+
+class Redis:
+    """Redis as the application reaches it: through the URL in its EnvironmentFile. May be nothing at all."""
+
+    def __init__(self, url: Optional[str]) -> None:
+        self.error = ""
+        self.suspended = False
+        self.endpoints: list[str] = []
+        self._client: Any = None
+        if not url:
+            return
+        endpoint, credentials, database = units.parse_url(url)
+        self._client = client.connect(endpoint, credentials.with_timeouts(2.0, 3.0), db=database)
+        if not endpoint.unix_socket:
+            with suppress(OSError):
+                found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+                self.endpoints = [units.join(str(address[4][0]), endpoint.port) for address in found]
+
+    def workers(self) -> Optional[set[int]]:
+        """Process ids of the workers that are registered from this host; None without Redis."""
+        if self._client is None:
+            return None
+        try:
+            names = sorted(self._client.smembers("rq:workers"))
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.exists("rq:suspended")
+            for name in names:
+                pipeline.hmget(name, "hostname", "pid")
+            suspended, *rows = pipeline.execute()
+        except client.CONNECTION_ERRORS as error:
+            self.error = client.reason(error)
+            return None
+        self.error, self.suspended = "", bool(suspended)
+        return units.workers_here((tuple(row) for row in rows), socket.gethostname())
+
+
+def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """The module's work; ``params`` are the options of ``library/rq_services.py``. Returns its result."""
+    wanted, unwanted = units.expand(params["units"], params["order"])
+    if params["state"] == "started" and params["url_file"] and not client.HAS_REDIS:
+        nothing = {"units": [], "healthy": False, "restarted": [], "draining": [], "enabled": [], "stopped": []}
+        return {**nothing, "changed": True, "leftovers": [], "redis_error": "", "library": False}
+    redis = Redis(_url(params, check) if wanted else None)
+    if params["endpoints"]:
+        redis.endpoints = list(params["endpoints"])
+    if params["state"] == "started":
+        return _started(params, wanted, unwanted, redis, check)
+    return _recovered(params, wanted, redis, check or params["state"] == "checked")
+
+
+def _recovered(params: dict[str, Any], wanted: Sequence[Unit], redis: Redis, look_only: bool) -> dict[str, Any]:
+    """Restart what lost Redis, one after the other; only say so with ``look_only``."""
+    verdicts = _judge_all(wanted, redis)
+    result = _result(verdicts, redis)
+    recover = params["state"] == "recovered"
+    result["changed"] = recover and bool(result["restarted"] or result["draining"])
+    if look_only:
+        return result
+    if redis.error and any(verdict.action != "nothing" for verdict in verdicts):
+        raise LifelineError(
+            f"Redis does not answer the application on this host ({redis.error}), so restarting units would not help: "
+            "bring Redis back first.",
+            **result,
+        )
+    _roll(verdicts, redis, params["timeout"], result)
+    return result
+
+
+def _roll(verdicts: Sequence[Verdict], redis: Redis, timeout: float, result: dict[str, Any]) -> None:
+    """Restart one unit after the other, each well before the next; a draining worker is not waited for."""
+    for verdict in verdicts:
+        since = time.monotonic()
+        if verdict.action in ("restart", "drain"):
+            _systemctl("reset-failed", verdict.unit.name, may_fail=True)
+            _systemctl("restart", "--no-block", verdict.unit.name)
+        if verdict.action == "restart":
+            _await_health(verdict.unit, redis, since, timeout, result)
+        elif verdict.action == "wait":
+            _await_health(verdict.unit, redis, 0.0, timeout, result)
+
+
+def _started(
+    params: dict[str, Any], wanted: Sequence[Unit], unwanted: Sequence[str], redis: Redis, check: bool
+) -> dict[str, Any]:
+    """Enable and start what should run, restart what has not read its files, stop what should not run."""
+    states = {state.name: state for state in _show([unit.name for unit in wanted])}
+    extra = _surplus(wanted, unwanted)
+    enable = [unit.name for unit in wanted if states[unit.name].enabled in ("disabled", "")]
+    verdicts = [_to_start(unit, states[unit.name]) for unit in wanted]
+    todo = [verdict for verdict in verdicts if verdict.action in ("restart", "drain")]
+    result = _result(verdicts, redis)
+    gone = [item["name"] for item in params["units"] if not item["instances"]]
+    leftovers = [path for path in (f"/etc/systemd/system/{name}.service" for name in gone) if os.path.exists(path)]
+    result.update(
+        changed=bool(extra or enable or todo), enabled=enable, stopped=extra, leftovers=leftovers, library=True
+    )
+    if check:
+        return result
+    if extra:
+        _systemctl("disable", "--now", *extra)
+        _systemctl("reset-failed", *extra, may_fail=True)
+    if any(state.need_reload or state.load == "not-found" for state in states.values()):
+        _systemctl("daemon-reload")
+    if enable:
+        _systemctl("enable", *enable)
+    _roll(todo, redis, params["timeout"], result)
+    return result
+
+
+def _to_start(unit: Unit, state: State) -> Verdict:
+    if state.active in ("inactive", "failed"):
+        return Verdict(unit, "restart", f"systemd says {state.active} ({state.sub})")
+    now, ago = time.monotonic(), time.time()
+    changed = {}
+    for path in (*state.files, *unit.watch):
+        with suppress(OSError):
+            changed[path] = os.stat(path).st_mtime - ago + now
+    path = units.older(state, unit, changed)
+    if path:
+        busy = unit.kind == "worker" and _signs(unit, state, None).busy
+        return Verdict(unit, "drain" if busy else "restart", f"{path} changed since its start")
+    return Verdict(unit, "nothing", f"systemd says {state.active} ({state.sub})")
+
+
+def _surplus(wanted: Sequence[Unit], unwanted: Sequence[str]) -> list[str]:
+    """Names of ``unwanted`` units and of instances of ``unwanted`` templates that run or are enabled."""
+    names = {name for name in unwanted if not name.endswith("@")}
+    patterns = [f"{name}*.service" for name in unwanted if name.endswith("@")]
+    if patterns:
+        listed = _systemctl("list-units", "--all", "--plain", "--no-legend", *patterns)
+        listed += _systemctl("list-unit-files", "--plain", "--no-legend", *patterns, may_fail=True)
+        names |= {line.split()[0] for line in listed.splitlines() if line.strip()}
+    return units.surplus(_show(sorted(name for name in names if not name.endswith("@.service"))), wanted)
+
+
+def _judge_all(wanted: Sequence[Unit], redis: Redis) -> list[Verdict]:
+    workers = redis.workers()
+    states = _show([unit.name for unit in wanted])
+    missing = [state.name for state in states if state.load == "not-found"]
+    if missing:
+        raise LifelineError(
+            f"This host has no unit {', '.join(missing)}: correct rq_services_units, "
+            "or let the role rq_services create it."
+        )
+    return [_judge(unit, state, redis, workers) for unit, state in zip(wanted, states)]
+
+
+def _judge(unit: Unit, state: State, redis: Redis, workers: Optional[set[int]]) -> Verdict:
+    signs = _signs(unit, state, workers) if state.active == "active" else Signs()
+    if redis.suspended:
+        # A suspended worker sleeps because it was told to.
+        signs = replace(signs, sleeping=False)
+    return units.judge(unit, state, signs, redis.endpoints, time.monotonic() - state.started)
+
+
+def _signs(unit: Unit, state: State, workers: Optional[set[int]]) -> Signs:
+    """Everything to see of one running unit."""
+    health = _health(unit.health_url) if unit.health_url else None
+    if unit.kind not in ("worker", "scheduler") or not state.main_pid:
+        return Signs(health=health)
+    process = Path("/proc") / str(state.main_pid)
+    inodes = []
+    table = children = waits = ""
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                target = os.readlink(descriptor)
+                if target.startswith("socket:["):
+                    inodes.append(target[8:-1])
+        table = (process / "net" / "tcp").read_text(encoding="ascii") + (process / "net" / "tcp6").read_text(
+            encoding="ascii"
+        )
+        waits = (process / "wchan").read_text(encoding="ascii")
+        children = (process / "task" / str(state.main_pid) / "children").read_text(encoding="ascii")
+    return Signs(
+        connections=units.established(table, inodes),
+        sleeping="nanosleep" in waits,
+        busy=bool(children.strip()),
+        registered=None if workers is None else state.main_pid in workers,
+        health=health,
+    )
+
+
+def _health(url: str) -> str:
+    """What a health URL says: its status, or why there is none."""
+    try:
+        with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310 - the operator's own URL
+            return str(answer.status)
+    except urllib.error.HTTPError as error:
+        return str(error.code)
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+
+
+def _await_health(unit: Unit, redis: Redis, since: float, timeout: float, result: dict[str, Any]) -> None:
+    """Until a unit that started after ``since`` (seconds of the monotonic clock) is well.
+
+    Raises LifelineError after ``timeout`` seconds, with what was done so far.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        state = _show([unit.name])[0]
+        verdict = _judge(unit, state, redis, redis.workers())
+        if verdict.action == "nothing" and state.started >= since:
+            return
+        if time.monotonic() > deadline:
+            raise LifelineError(
+                f"{unit.name} is not well {timeout:.0f} s after its start: {verdict.reason}. "
+                f"See `journalctl -u {unit.name}` on this host.",
+                **result,
+            )
+        time.sleep(POLL)
+
+
+def _result(verdicts: Sequence[Verdict], redis: Redis) -> dict[str, Any]:
+    rows = [
+        {
+            "name": v.unit.name,
+            "kind": v.unit.kind,
+            "healthy": v.action == "nothing",
+            "action": v.action,
+            "reason": v.reason,
+        }
+        for v in verdicts
+    ]
+    restarted = [row["name"] for row in rows if row["action"] == "restart"]
+    draining = [row["name"] for row in rows if row["action"] == "drain"]
+    return {
+        "units": rows,
+        "healthy": all(row["healthy"] for row in rows),
+        "restarted": restarted,
+        "draining": draining,
+        "redis_error": redis.error,
+        "diff": {
+            "before": {row["name"]: row["reason"] for row in rows if row["action"] in ("restart", "drain")},
+            "after": {name: "restarted" for name in [*restarted, *draining]},
+        },
+    }
+
+
+def _url(params: dict[str, Any], check: bool) -> Optional[str]:
+    """The Redis URL from the application's EnvironmentFile; None when the module was given no file.
+
+    In check mode an earlier task would have written the file.
+    """
+    path, variable = params["url_file"], params["url_variable"]
+    if not path:
+        return None
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if check and params["state"] == "started":
+            return None
+        raise LifelineError(f"{path} does not exist on this host: set rq_services_environment_file.") from None
+    except OSError as error:
+        raise LifelineError(f"{path} cannot be read on this host ({error.strerror}): run this with become.") from None
+    url = units.read_environment(text, variable)
+    if not url:
+        raise LifelineError(f"{path} on this host does not set {variable}: add it, or name another variable.")
+    return url
+
+
+def _show(names: Sequence[str]) -> list[State]:
+    if not names:
+        return []
+    return units.parse_show(_systemctl("show", f"--property={','.join(units.PROPERTIES)}", *names))
+
+
+def _systemctl(*arguments: str, may_fail: bool = False) -> str:
+    argv = ["systemctl", "--no-pager", *arguments]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LifelineError(f"systemctl {arguments[0]} does not work on this host: {error}") from None
+    if done.returncode != 0 and not may_fail:
+        why = (done.stderr.strip().splitlines() or ["no message"])[0]
+        raise LifelineError(f"systemctl {' '.join(arguments[:3])} failed on this host: {why}")
+    return done.stdout

@@ -1,0 +1,104 @@
+#!/opt/lab-app/venv/bin/python
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Count, from outside of RQ, what became of every job that Redis acknowledged.
+
+Prints {acknowledged, executed, lost, doubled, pending, failed} and the ids behind lost, doubled and failed. A job is
+lost when it was acknowledged, left no trace of an execution, and Redis holds it neither to run nor as failed.
+With --wait it looks again until nothing is pending, or the time is up. Exit status 2 when Redis does not answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+QUEUE = "orchestrator"
+PENDING = ("wip", "scheduled", "deferred")
+SHOWN = 20
+
+
+def acknowledged(text: str) -> set[str]:
+    """Ids on the acknowledged list; a line that a power cut tore is none."""
+    ids = set()
+    for line in text.splitlines():
+        try:
+            ids.add(json.loads(line)["id"])
+        except ValueError:
+            continue
+    return ids
+
+
+def report(acked: set[str], names: Iterable[str], pending: set[str], failed: set[str]) -> dict[str, Any]:
+    """The counts. ``names`` are those of the files that executions left."""
+    runs = Counter(name.rpartition(".")[0] for name in names)
+    executed = acked & set(runs)
+    open_ids = acked - executed
+    lost = open_ids - pending - failed
+    doubled = {job for job, count in runs.items() if count > 1}
+    return {
+        "acknowledged": len(acked),
+        "executed": len(executed),
+        "lost": len(lost),
+        "doubled": len(doubled),
+        "pending": len(open_ids & pending),
+        "failed": len(open_ids & failed - pending),
+        "lost_ids": sorted(lost)[:SHOWN],
+        "doubled_ids": sorted(doubled)[:SHOWN],
+        "failed_ids": sorted(open_ids & failed - pending)[:SHOWN],
+    }
+
+
+def environment(text: str) -> Mapping[str, str]:
+    """The variables of an EnvironmentFile."""
+    lines = [line.partition("=") for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return {name: value.strip('"') for name, _, value in lines}
+
+
+def look(state: Path, redis: Any) -> dict[str, Any]:
+    """One look. Redis first: what it holds now may have run by the time the files are counted, but not the reverse."""
+    pending = {job.decode() for job in redis.lrange(f"rq:queue:{QUEUE}", 0, -1)}
+    pending |= {job.decode() for job in redis.lrange(f"rq:queue:{QUEUE}:intermediate", 0, -1)}
+    for registry in PENDING:
+        pending |= {job.decode().partition(":")[0] for job in redis.zrange(f"rq:{registry}:{QUEUE}", 0, -1)}
+    failed = {job.decode() for job in redis.zrange(f"rq:failed:{QUEUE}", 0, -1)}
+    listed = state / "acknowledged.jsonl"
+    acked = acknowledged(listed.read_text(encoding="utf-8")) if listed.exists() else set()
+    executions = state / "executions"
+    names = [path.name for path in executions.iterdir()] if executions.exists() else []
+    return report(acked, names, pending, failed)
+
+
+def main() -> int:
+    import redis as library
+
+    parser = argparse.ArgumentParser(description="Count what became of every acknowledged job.")
+    parser.add_argument("--state", type=Path, default=Path("/var/lib/rq"))
+    parser.add_argument("--environment", type=Path, default=Path("/etc/rq/redis.env"))
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait until nothing is pending")
+    arguments = parser.parse_args()
+    url = environment(arguments.environment.read_text(encoding="utf-8"))["REDIS_URL"]
+    client = library.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5)
+    deadline = time.monotonic() + arguments.wait
+    while True:
+        try:
+            result = look(arguments.state, client)
+        except (library.RedisError, OSError) as error:
+            if time.monotonic() > deadline:
+                print(json.dumps({"error": type(error).__name__}))
+                return 2
+        else:
+            if not result["pending"] or time.monotonic() > deadline:
+                print(json.dumps(result))
+                return 0
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
