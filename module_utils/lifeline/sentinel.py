@@ -317,7 +317,7 @@ class _Sentinel:
         if missing:
             raise LifelineError(
                 f"Sentinel at {self.endpoint} knows only {missing} of {wanted.name} after "
-                f"{self.params['wait_timeout']:g} s: see whether they run, and whether firewall and password let it in.",
+                f"{self.params['wait_timeout']:g} s: see whether they run, and whether firewall and ACL let it in.",
                 **self.result,
             )
         try:
