@@ -8,6 +8,7 @@ Reads ``[function, {options}]`` from standard input and prints the result as JSO
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import os
 import selectors
@@ -19,28 +20,42 @@ import sys
 import time
 
 
-def scan(address, seconds=1.5, at_once=2000):
-    """TCP ports of ``address`` that accept a connection, of all 65535. Dropped ones cost ``seconds`` for each batch."""
+def scan(address, ports=None, seconds=1.5, at_once=500):
+    """TCP ports of ``address`` that accept a connection, of all 65535 or of ``ports``.
+
+    Those that drop packets are given up after ``seconds``; meanwhile others take their turn.
+    """
     found = []
-    ports = list(range(1, 65536))
-    while ports:
-        batch, ports = ports[:at_once], ports[at_once:]
-        with selectors.DefaultSelector() as selector:
-            for port in batch:
+    waiting = iter(ports or range(1, 65536))
+    deadlines = {}  # in the order of their deadlines, as dicts keep what is put in
+    with selectors.DefaultSelector() as selector:
+        while True:
+            for port in itertools.islice(waiting, at_once - len(deadlines)):
                 sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
                 sock.setblocking(False)
                 sock.connect_ex((address, port))
                 selector.register(sock, selectors.EVENT_WRITE, port)
-            deadline = time.monotonic() + seconds
-            while selector.get_map() and time.monotonic() < deadline:
-                for key, _events in selector.select(max(0, deadline - time.monotonic())):
-                    if key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
-                        found.append(key.data)
-                    selector.unregister(key.fileobj)
-                    key.fileobj.close()
-            for key in list(selector.get_map().values()):
-                key.fileobj.close()
-    return sorted(found)
+                deadlines[sock] = time.monotonic() + seconds
+            if not deadlines:
+                return sorted(found)
+            for key, _events in selector.select(0.05):
+                if key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                    found.append(key.data)
+                _drop(selector, deadlines, key.fileobj)
+            now = time.monotonic()
+            for sock in [sock for sock, deadline in itertools.islice(deadlines.items(), 50) if deadline < now]:
+                _drop(selector, deadlines, sock)
+
+
+def _drop(selector, deadlines, sock):
+    selector.unregister(sock)
+    del deadlines[sock]
+    sock.close()
+
+
+def sessions(scripts, **options):
+    """``talk`` once for each list of commands in ``scripts``; a list of what it returns."""
+    return [talk(commands=commands, **options) for commands in scripts]
 
 
 def talk(address, port, commands, tls=True, ca=None, ca_text=None, seconds=3):
