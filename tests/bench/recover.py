@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
-from lab import Lab, versions, wait_for
+from lab import Lab, versions
 from load import Load
 
 
@@ -46,7 +46,6 @@ def main() -> None:
         lost += counted["lost"]
         doubled += counted["doubled"]
         print(f"run {number}: {first_write[-1]:.1f} s, {ends[-1]:.1f} s, {counted}", file=sys.stderr)
-        wait_for(lambda: lab.primary(), "one primary with replicas", 60)
     print(
         json.dumps(
             {

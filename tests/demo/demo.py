@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from lab import Lab
 from load import Load
 
+FAULTS = {"process": "kill the primary until systemd gives up on it", "host": "cut the power of the primary's host"}
 PHASES: list[tuple[str, float]] = []
 
 
@@ -36,7 +37,7 @@ def phase(title: str) -> Iterator[None]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Provision, break, recover, count.")
-    parser.add_argument("--fault", choices=["process", "host"], default="process")
+    parser.add_argument("--fault", choices=list(FAULTS), default="process")
     arguments = parser.parse_args()
     lab = Lab()
     with phase("Make the lab: three Redis hosts, one application host"):

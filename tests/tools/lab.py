@@ -91,16 +91,15 @@ class Lab:
         secret = {"REDISCLI_AUTH": self.variables["redis_password_operator"]}
         return self.on(host, *tool, "--user", "operator", "--no-auth-warning", *command, check=False, env=secret)
 
-    def primary(self, hosts: tuple[str, ...] = ("redis1", "redis2", "redis3")) -> str:
-        """The one host whose server says that it is primary and has replicas."""
-        claims = []
-        for host in hosts:
-            info = self.redis(host, "INFO", "replication") if self.running(host) else ""
-            if "role:master" in info and "connected_slaves:0" not in info:
-                claims.append(host)
-        if len(claims) != 1:
-            raise RuntimeError(f"no single primary: {claims}")
-        return claims[0]
+    def primaries(self, hosts: tuple[str, ...] = ("redis1", "redis2", "redis3")) -> list[str]:
+        """Hosts whose server says that it is primary and has replicas."""
+        infos = {host: self.redis(host, "INFO", "replication") for host in hosts if self.running(host)}
+        return [host for host, info in infos.items() if "role:master" in info and "connected_slaves:0" not in info]
+
+    def primary(self) -> str:
+        """The one primary with replicas, as soon as there is just one."""
+        wait_for(lambda: len(self.primaries()) == 1, "one primary with replicas", 60)
+        return self.primaries()[0]
 
     def running(self, host: str) -> bool:
         """Whether the host's power is on."""
