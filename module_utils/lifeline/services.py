@@ -19,7 +19,9 @@ from . import client, units
 from .errors import LifelineError
 from .units import Signs, State, Unit, Verdict
 
+# Seconds between two looks, and for how long an application that runs may say that it is not well.
 POLL = 0.2
+PATIENCE = 5.0
 
 
 class Redis:
@@ -74,6 +76,8 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
 def _recovered(params: dict[str, Any], wanted: Sequence[Unit], redis: Redis, look_only: bool) -> dict[str, Any]:
     """Restart what lost Redis, one after the other; only say so with ``look_only``."""
     verdicts = _judge_all(wanted, redis)
+    if not look_only and not redis.error:
+        verdicts = [_give_time(verdict, redis) for verdict in verdicts]
     result = _result(verdicts, redis)
     recover = params["state"] == "recovered"
     result["changed"] = recover and bool(result["restarted"] or result["draining"])
@@ -87,6 +91,18 @@ def _recovered(params: dict[str, Any], wanted: Sequence[Unit], redis: Redis, loo
         )
     _roll(verdicts, redis, params["timeout"], result)
     return result
+
+
+def _give_time(verdict: Verdict, redis: Redis) -> Verdict:
+    """A web application whose requests hung in the outage answers again by itself in moments; then it is left alone."""
+    deadline = time.monotonic() + PATIENCE
+    while verdict.unit.health_url and verdict.action == "restart" and time.monotonic() < deadline:
+        state = _show([verdict.unit.name])[0]
+        if state.active != "active":
+            break
+        time.sleep(POLL)
+        verdict = _judge(verdict.unit, state, redis, redis.workers())
+    return verdict
 
 
 def _roll(verdicts: Sequence[Verdict], redis: Redis, timeout: float, result: dict[str, Any]) -> None:
