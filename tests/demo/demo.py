@@ -83,10 +83,9 @@ def tell(before: str, after: str, status: int, first_write: float, outage: float
     """The summary. Returns the exit status."""
     print("\n== What happened")
     print(f"   before: {before} was the primary      after: {after} is")
-    print(
-        f"   recover.yml ended with status {status}; the application's first accepted job came {first_write:.1f} s after"
-    )
-    print(f"   it was started. For the application the outage lasted {outage:.1f} s.")
+    print(f"   recover.yml ended with status {status}")
+    print(f"   {first_write:.1f} s from starting it to the first job that the application could enqueue again")
+    print(f"   {outage:.1f} s without an accepted job, as the application saw it")
     for title, seconds in PHASES:
         print(f"   {seconds:7.1f} s  {title}")
     words = ("acknowledged", "executed", "doubled", "failed", "pending", "lost")
