@@ -90,11 +90,8 @@ def tell(before: str, after: str, status: int, first_write: float, outage: float
         print(f"   {seconds:7.1f} s  {title}")
     words = ("acknowledged", "executed", "doubled", "failed", "pending", "lost")
     print("   jobs: " + ", ".join(f"{counted[word]} {word}" for word in words))
-    print(
-        json.dumps({key: value for key, value in counted.items() if value and key.endswith("_ids")})
-        if counted["lost"]
-        else ""
-    )
+    if counted["lost"]:
+        print(json.dumps({key: value for key, value in counted.items() if key.endswith("_ids")}))
     return 1 if status or counted["lost"] else 0
 
 
