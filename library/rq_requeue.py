@@ -115,11 +115,11 @@ options:
   batch_size:
     description: Most jobs in one batch.
     type: int
-    default: 250
+    default: 200
   max_stall_ms:
-    description: Batches that take longer than this are made smaller, since the server does nothing else meanwhile.
+    description: Batches that take the server longer than this are made smaller, since it does nothing else meanwhile.
     type: float
-    default: 5.0
+    default: 3.0
   return_ids:
     description: How many ids to return.
     type: int
@@ -275,7 +275,7 @@ rate:
   type: int
   sample: 72952
 max_batch_ms:
-  description: The longest that a batch took, as the module saw it, in milliseconds.
+  description: The longest that a batch took, less the round trip, in milliseconds.
   returned: always
   type: float
   sample: 3.1

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from redis import Redis
 from rq import Queue, Retry, SimpleWorker, Worker
 from rq.job import Job
-from rq.registry import FailedJobRegistry
+from rq.registry import FailedJobRegistry, clean_registries
 from rq.version import VERSION
 
 MAJOR = int(VERSION.split(".")[0])
@@ -83,6 +83,11 @@ def requeue(connection: Any, queue: str = "default", serializer: Any = None, at_
     return len(raw)
 
 
+def clean(connection: Any, queue: str = "default") -> None:
+    """RQ's own clean-up of a queue's registries."""
+    clean_registries(_queue(connection, queue))
+
+
 def status(connection: Any, job_id: str, serializer: Any = None) -> str:
     """What RQ itself says of a job."""
     found = Job.fetch(job_id, connection=connection, serializer=_serializer(serializer)).get_status()
@@ -95,7 +100,7 @@ def version(connection: Any) -> str:
     return str(VERSION)
 
 
-STEPS = {step.__name__: step for step in (enqueue, work, requeue, status, version)}
+STEPS = {step.__name__: step for step in (enqueue, work, requeue, clean, status, version)}
 
 
 def main() -> None:

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -82,3 +84,31 @@ class Rq:
 
 class DiedError(AssertionError):
     """The process that ran RQ ended in the middle of a step."""
+
+
+def fail(rq: Any, client: Any, count: int = 5, **options: Any) -> list[str]:
+    """Jobs that ran and failed; they succeed from now on."""
+    ids = rq.enqueue(count=count, **options)
+    client.set("test:fail", 1)
+    rq.work(queues=[options.get("queue", "default")], serializer=options.get("serializer"))
+    client.delete("test:fail")
+    assert client.zcard("rq:failed:" + options.get("queue", "default")) >= count
+    return ids
+
+
+def ran(client: Any) -> dict[str, int]:
+    """How often each job did its work."""
+    return {name.decode(): int(count) for name, count in client.hgetall("test:ran").items()}
+
+
+def everything(client: Any) -> dict[bytes, Any]:
+    """All keys with their values, for telling whether anything was written."""
+    return {key: client.dump(key) for key in client.scan_iter()}
+
+
+def put(client: Any, job_id: str, status: str, **fields: Any) -> None:
+    """A job's hash, as little as RQ needs to run it."""
+    data = zlib.compress(pickle.dumps(("rq_app.work", None, (), {})))
+    values = {"status": status, "origin": "default", "created_at": "2026-01-01T00:00:00.000000Z", "data": data}
+    client.hset("rq:job:" + job_id, mapping={**values, "timeout": 180, **fields})
+    client.sadd("rq:queues", "rq:queue:default")

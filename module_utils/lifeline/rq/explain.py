@@ -24,6 +24,7 @@ REASONS = {
     "completed": "Its function had returned before the worker lost Redis: it would run a second time; "
     "include_completed takes it.",
     "missing": "Its data is gone (expired or evicted): nothing can bring it back; missing: prune removes the entry.",
+    "held": "It is kept from expiring already.",
     "status_changed": "It is not any more what its registry says: somebody else has taken care of it, or will.",
     "failed_again": "It was enqueued after this run began, and failed again; another run takes it.",
     "filtered": "A filter excludes it.",

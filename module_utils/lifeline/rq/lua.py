@@ -76,15 +76,17 @@ local function field_of(row, name)
   end
 end
 
--- Seconds: by the stream's id, else by the registry's score; nil when nobody knows.
+-- Seconds, and how much later it may have been: by the stream's id, else by the registry's score, which has whole
+-- seconds. nil when nobody knows.
 local function failed_seconds(id, h, score)
   local row = newest_result(id)
-  if row then return tonumber(string.match(row[1], '^%d+')) / 1000 end
+  if row then return tonumber(string.match(row[1], '^%d+')) / 1000, 0 end
   score = tonumber(score or call('ZSCORE', KEYS[1], id) or '')
   if not score or score < 0 then return nil end
+  if score >= c.held_from then score = score - c.hold end
   local ttl = tonumber(more(id, h, FAILURE_TTL) or '')
   if not ttl or ttl < 0 then ttl = c.failure_ttl end
-  return score - ttl
+  return score - ttl, 1
 end
 
 local function in_window(id, h, score)
@@ -92,9 +94,9 @@ local function in_window(id, h, score)
     local at = full(h[ENDED])
     return not (c.after and at < c.after) and not (c.before and at > c.before)
   end
-  local at = failed_seconds(id, h, score)
+  local at, late = failed_seconds(id, h, score)
   if not at then return false end
-  return not (c.after and at < c.after_s) and not (c.before and at > c.before_s)
+  return not (c.after and at + late < c.after_s) and not (c.before and at > c.before_s)
 end
 
 local function in_list(key, id)
@@ -142,16 +144,25 @@ local function common(id, h)
   end
 end
 
--- Text that says why a job failed, as it is stored, and its digest.
+-- Text that says why a job failed, as it is stored, and what tells it from others: of base64 over zlib, its length and
+-- its end, where zlib keeps a checksum of the whole (SHA-1 of each would cost half as much again as all the rest).
 local function failure(id, h)
-  local row = h.alone ~= true and newest_result(id)
+  local row = newest_result(id)
   local stored = row and field_of(row, 'exc_string')
-  if not stored then stored = h[EXC] end
+  if stored and string.sub(stored, 1, 2) == 'eJ' then return stored, #stored .. string.sub(stored, -64) end
+  stored = stored or h[EXC]
   if not stored or #stored <= 8 then return nil end
   return stored, redis.sha1hex(stored)
 end
 
 local judge = {}
+
+-- A held entry has c.hold seconds on top of its score, far more than any failure_ttl; below zero it is kept anyway.
+local function held_apart(score)
+  score = tonumber(score) or 0
+  if c.verb == 'hold' and (score < 0 or score >= c.held_from) then return 'held' end
+  if c.verb == 'release' and score < c.held_from then return 'status_changed' end
+end
 
 local windowed, begun, stopped = c.after or c.before, c.start, c.stopped
 local fails = c.source == 'failed'
@@ -167,11 +178,9 @@ function judge.failed(id, score, given)
     return nil, 'status_changed'
   end
   if begun and h[ENQUEUED] and full(h[ENQUEUED]) >= begun then return nil, 'failed_again' end
-  why = common(id, h)
+  why = c.verb and held_apart(score) or common(id, h)
   if why then return nil, why end
   if windowed and not in_window(id, h, score) then return nil, 'filtered' end
-  -- One question for two keys that mostly are not there.
-  h.alone = call('EXISTS', P .. ':results:' .. id, P .. ':job:' .. id .. ':dependents') == 0
   return h, nil, id
 end
 
@@ -322,10 +331,7 @@ local function persist(id, key, h)
     call('EXPIRE', P .. ':job::' .. id .. ':dependencies', ttl)
   elseif c.persist then
     call('PERSIST', key)
-    if not h.alone then
-      call('PERSIST', key .. ':dependents')
-      call('PERSIST', P .. ':job::' .. id .. ':dependencies')
-    end
+    call('PERSIST', key .. ':dependents')
   end
 end
 
@@ -407,6 +413,28 @@ function take.failed(id, h)
   push(id, h, c.front)
 end
 
+-- Everything that a failed job needs to run again, kept from expiring; RQ's own clean-up goes by the score.
+function take.hold(id)
+  local key, last = job_key(id), ''
+  local ttl = call('TTL', key)
+  if ttl >= 0 then last = string.format('%.0f', c.now + ttl) end
+  call('HSET', key, 'lifeline_held', last)
+  for _, name in ipairs({key, key .. ':dependents', P .. ':results:' .. id}) do call('PERSIST', name) end
+  call('ZINCRBY', KEYS[1], c.hold, id)
+end
+
+-- Back to the times that they had, with an hour at least.
+function take.release(id)
+  local key, soon = job_key(id), c.now + 3600
+  local last = tonumber(call('HGET', key, 'lifeline_held') or '')
+  call('HDEL', key, 'lifeline_held')
+  if last then
+    last = string.format('%.0f', math.max(last, soon))
+    for _, name in ipairs({key, key .. ':dependents', P .. ':results:' .. id}) do call('EXPIREAT', name, last) end
+  end
+  if tonumber(call('ZINCRBY', KEYS[1], -c.hold, id)) < soon then call('ZADD', KEYS[1], soon, id) end
+end
+
 function take.abandoned(member, h, id, execution)
   call('ZREM', KEYS[1], member)
   if execution ~= '' then
@@ -474,12 +502,14 @@ elseif c.high then
     items[#items + 1] = page[i + 1]
   end
 else
-  if skip > 0 and ARGV[4] ~= '' then
+  if skip > 0 and ARGV[4] ~= '' and not c.verb then
     -- Somebody may have taken entries that the pages before left: find the place again.
     local rank = call('ZRANK', KEYS[1], ARGV[4])
     if rank then skip = rank + 1 end
   end
-  if moving and fails then
+  if c.verb == 'release' then
+    items = call('ZRANGEBYSCORE', KEYS[1], c.held_from, '+inf', 'WITHSCORES', 'LIMIT', skip, c.size)
+  elseif moving and fails and not c.verb then
     items = call('ZRANGE', KEYS[1], skip, skip + c.size - 1)
     stride = 1
   else
@@ -517,7 +547,6 @@ end
 
 -- Why a job failed, where that decides: errors that the caller has not judged yet are shown to it before any is moved.
 local function error_of(id, h)
-  if c.judged or not c.look_failure then return nil end
   local stored, digest = failure(id, h)
   if not stored then return nil end
   if not known[digest] then
@@ -528,7 +557,7 @@ local function error_of(id, h)
   return digest
 end
 
-local limit = c.limit or #items
+local limit, looking = c.limit or #items, c.look_failure and not c.judged
 for i = 1, #items, stride do
   local item = items[i]
   local expected = stride == 2 and items[i + 1]
@@ -540,7 +569,7 @@ for i = 1, #items, stride do
       if chosen[id] then h, why = nil, 'already_queued' end
       chosen[id] = true
     end
-    local digest = h and (not h.alone or #(h[EXC] or '') > 8) and error_of(id, h)
+    local digest = h and looking and error_of(id, h)
     if digest and moving and unsafe[digest] then h, why = nil, 'completed' end
     if h then
       count = count + 1
@@ -553,7 +582,7 @@ for i = 1, #items, stride do
 end
 
 if moving and clear then
-  local taking, to, failed_like = take[c.source], out.queues, out.counts
+  local taking, to, failed_like = take[c.verb or c.source], out.queues, out.counts
   for n = 1, count do
     local h, digest = hashes[n], digests[n]
     taking(entries[n], h, ids[n], extras[n])

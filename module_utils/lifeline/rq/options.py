@@ -63,8 +63,8 @@ def requeue() -> dict[str, Any]:
         "grace": {"type": "float", "default": 60.0},
         "workers_stopped": {"type": "bool", "default": False},
         "dead_workers": {"type": "list", "elements": "str", "default": []},
-        "batch_size": {"type": "int", "default": 250},
-        "max_stall_ms": {"type": "float", "default": 5.0},
+        "batch_size": {"type": "int", "default": 200},
+        "max_stall_ms": {"type": "float", "default": 3.0},
         "allow_missing_parents": {"type": "bool", "default": False},
         "missing": {"type": "str", "choices": ["ignore", "prune", "fail"], "default": "ignore"},
         "rate": {"type": "float", "default": 0.0},
@@ -84,4 +84,18 @@ def info() -> dict[str, Any]:
         **connection(),
         "queues": {"type": "list", "elements": "str", "default": []},
         "grace": {"type": "float", "default": 60.0},
+    }
+
+
+def hold() -> dict[str, Any]:
+    """Everything that rq_hold takes."""
+    chosen = selection()
+    for name in ("include_stopped", "include_completed"):
+        del chosen[name]
+    return {
+        **connection(),
+        **chosen,
+        "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
+        "batch_size": {"type": "int", "default": 200},
+        "max_stall_ms": {"type": "float", "default": 3.0},
     }

@@ -67,7 +67,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the script said of a page; ``why`` holds up to 100 entries that it left, each with its reason."""
+    """What the script said of a page; ``why`` holds the entries that it left, each with its reason."""
 
     seen: int
     moved: int

@@ -25,6 +25,8 @@ from .warn import live_workers, warnings
 
 # RQ's DEFAULT_FAILURE_TTL, for jobs that carry none: a year.
 FAILURE_TTL = 31536000
+# What holding adds to a failed job's score, which is when RQ forgets it: ten years.
+HOLD_SECONDS = 315360000
 HEADS_AT_ONCE = 100
 SMALLEST_BATCH = 25
 REGISTRY = {
@@ -43,8 +45,9 @@ PUT_BACK = ("queued", "started", "failed")
 class Run:
     """One run of rq_requeue against one primary."""
 
-    def __init__(self, server: Server, params: dict[str, Any], check: bool) -> None:
+    def __init__(self, server: Server, params: dict[str, Any], check: bool, verb: Optional[str] = None) -> None:
         self.server = server
+        self.verb = verb
         self.params = params
         self.check = check
         self.keys = Keys(params["key_prefix"])
@@ -63,6 +66,7 @@ class Run:
         self.lanes: list[Lane] = []
         self.before: dict[str, dict[str, int]] = {}
         self.sample_every = 1.0
+        self.wire_ms = 0.0
         self._sample: list[bytes] = []
         self.notices: list[str] = []
         self.first_look: list[tuple[Lane, list[Row]]] = []
@@ -111,6 +115,9 @@ class Run:
 
     def size_of(self, lane: Lane) -> int:
         """How many entries of a lane may be meant: an upper bound."""
+        if self.verb == "release":
+            held = self.now() + HOLD_SECONDS / 2
+            return int(self.server.again(lambda: self.server.client.zcount(lane.key, held, "+inf")))
         by_time = lane.source in ("scheduled_overdue", "ready") or (
             lane.source == "abandoned" and not self.params["workers_stopped"]
         )
@@ -146,12 +153,15 @@ class Run:
             "low": None if lane.high is None else max(0, lane.high - size + 1),
             "now": now,
             "stamp": stamp(now),
-            "start": stamp(self.started) if wanted.before is None else None,
+            "start": stamp(self.started) if wanted.before is None and not self.verb else None,
             "after": stamp(wanted.after) if wanted.after is not None else None,
             "after_s": wanted.after,
             "before": stamp(wanted.before) if wanted.before is not None else None,
             "before_s": wanted.before,
             "failure_ttl": FAILURE_TTL,
+            "verb": self.verb,
+            "hold": HOLD_SECONDS,
+            "held_from": now + HOLD_SECONDS / 2,
             "stopped": wanted.stopped,
             "workers": list(wanted.workers) or None,
             "max_requeues": params["max_requeues"],
@@ -187,7 +197,7 @@ class Run:
         began = time.monotonic()
         reply = parse(self.server.again(lambda: self.server.run(lua.MOVE, [lane.key], arguments)))
         self.batch += 1
-        self.adapt((time.monotonic() - began) * 1000)
+        self.adapt((time.monotonic() - began) * 1000 - self.wire_ms)
         self.tally.moved(lane, reply.queues)
         for digest, count in reply.counts.items():
             self.tally.errors[self.errors.of(digest).name] += count
@@ -449,6 +459,7 @@ class Run:
         bound = sum(lane.total for lane in self.lanes)
         self.sample_every = min(1.0, self.params["sample"] / max(1, bound))
         self._done_before = self.tally.requeued
+        self.wire_ms = self.server.again(self.server.round_trip) * 1000
         try:
             finished = self.through(state, bound)
         except LifelineError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from lifeline.errors import LifelineError
-from lifeline.rq import info, options, requeue
+from lifeline.rq import hold, info, options, requeue
 from rqlab import VERSIONS, Rq, prepare
 from servers import Server, Servers
 
@@ -62,6 +62,10 @@ class Module:
     def info(self, fails: bool = False, **given: Any) -> dict[str, Any]:
         """rq_info."""
         return self._run(options.info(), info.work, False, fails, given)
+
+    def hold(self, *, check: bool = False, fails: bool = False, **given: Any) -> dict[str, Any]:
+        """rq_hold; everything of the queue default unless the options say otherwise."""
+        return self._run(options.hold(), hold.work, check, fails, {"queues": ["default"], **given})
 
     def _run(self, spec: Any, work: Any, check: bool, fails: bool, given: dict[str, Any]) -> dict[str, Any]:
         if "all_jobs" in spec:
