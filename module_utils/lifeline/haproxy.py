@@ -66,7 +66,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     before = commands.unit_state(unit)
     if not installed:
         changes.insert(0, "install haproxy")
-    elif check and not plan[0]["changed"]:  # with another CA than that on disk it cannot be said
+    elif check and f"/etc/{name}/ca.crt" not in written:  # without its CA it cannot be judged yet
         _refuse_invalid(params, mark)
     action = needed(before, unit_file(name) in written, running_mark(name) == mark)
     if action:

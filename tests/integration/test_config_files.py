@@ -1,3 +1,5 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """config_files through real ansible runs on this machine."""
 
 from __future__ import annotations

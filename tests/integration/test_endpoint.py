@@ -1,9 +1,12 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """redis_endpoint in a real HAProxy before real servers: where connections go and where they never do."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -248,3 +251,34 @@ def test_readers_go_to_replicas_by_weight(endpoint, trio):
         client = front.client(port)
         assert int(client.info("server")["tcp_port"]) == trio[2].port
         client.close()
+
+
+@pytest.mark.skipif(shutil.which("systemctl") is None, reason="the module asks systemd for the unit")
+def test_the_module_shows_no_configuration_whatever_the_verbosity(tmp_path):
+    """In check mode, so that nothing of this machine is touched."""
+    secret = "6f62736572766572"
+    playbook, known = tmp_path / "play.yml", tmp_path / "known.json"
+    task = {"redis_endpoint": {"name": "lifeline-test", "config": "{{ known }}", "unit": "[Unit]\n", "ca": ""}}
+    playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+    known.write_text(
+        json.dumps({"known": f"global\n    frobnicate {secret}\n", "ansible_python_interpreter": sys.executable})
+    )
+    argv = [
+        "ansible-playbook",
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "-e",
+        f"@{known}",
+        "--check",
+        "--diff",
+        "-vvv",
+        playbook,
+    ]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    # HAProxy's complaint about the line that holds the secret, without the secret.
+    assert "haproxy.cfg:2" in done.stdout
+    assert secret not in done.stdout + done.stderr
+    assert not Path("/etc/lifeline-test").exists()

@@ -1,3 +1,5 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """redis_firewall against the kernel, in network namespaces of its own: no rule of this machine is touched."""
 
 from __future__ import annotations

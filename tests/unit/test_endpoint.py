@@ -1,3 +1,5 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """redis_endpoint: what the checks send, how servers are named, and what a unit needs."""
 
 from __future__ import annotations

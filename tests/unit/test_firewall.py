@@ -1,3 +1,5 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """redis_firewall: who is let in, how the table is written, and what is refused."""
 
 from __future__ import annotations
