@@ -1,50 +1,25 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""config_files through real ansible runs on this machine."""
+"""config_files on a real file system, and what a whole ansible run shows of it."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from modules import Modules, ansible
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = "s3cret # with 'quotes' \\ and %"
 
 
-class Outcome:
-    """One ansible run: its module result, the diff as shown, and everything that it printed."""
-
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.text = done.stdout + done.stderr
-        start = done.stdout.find("=> {")
-        assert start >= 0, self.text
-        self.diff = done.stdout[: done.stdout.rfind("\n", 0, start) + 1]
-        self.result = json.JSONDecoder().raw_decode(done.stdout[start + 3 :])[0]
-
-
 @pytest.fixture
-def run(tmp_path):
-    """``run(options, *flags)`` calls the module once on localhost."""
-
-    def call(options, *flags):
-        inventory = ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
-        argv = ["ansible", "localhost", *inventory, "-m", "config_files", "-a", json.dumps(options), *flags]
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-            "ANSIBLE_LOCAL_TEMP": str(tmp_path / ".ansible"),
-            "ANSIBLE_REMOTE_TEMP": str(tmp_path / ".ansible"),
-            "ANSIBLE_NOCOLOR": "1",
-        }
-        return Outcome(subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=False))
-
-    return call
+def run():
+    """``run({"files": [...]}, check=True)`` calls the module; it needs no redis-py, so one interpreter is enough."""
+    modules = Modules(Path(sys.executable), "none")
+    return lambda options, **extra: modules("config_files", options, **extra)
 
 
 @pytest.fixture
@@ -82,15 +57,14 @@ def test_check_run_verify_run_again(run, place):
     before = tree(place)
     changed = sorted(f"{place}/{name}" for name in ("d", "d/acl", "d/new.conf", "gone", "old.conf"))
 
-    checked = run(options, "--check", "--diff")
-    assert checked.result["changed"] is True
-    assert checked.result["changed_paths"] == changed
-    assert "-a 1\n+a 2\n" in checked.diff
+    checked = run(options, check=True)
+    assert checked.changed
+    assert checked["changed_paths"] == changed
     assert tree(place) == before
 
-    done = run(options, "--diff")
-    assert done.result["changed_paths"] == changed
-    assert done.diff == checked.diff
+    done = run(options)
+    assert done["changed_paths"] == changed
+    assert done["diff"] == checked["diff"]
     after = tree(place)
     assert after["d/new.conf"] == (0o100640, "b 2\n")
     assert after["d/acl"] == (0o100600, SECRET)
@@ -99,18 +73,31 @@ def test_check_run_verify_run_again(run, place):
     assert after["seed"][1] == "rewritten by the daemon"
     assert set(after) == {"d", "d/acl", "d/new.conf", "old.conf", "seed"}
 
-    again = run(options, "--diff")
-    assert (again.result["changed"], again.result["changed_paths"], again.diff) == (False, [], "")
+    again = run(options)
+    assert (again.changed, again["changed_paths"], again["diff"]) == (False, [], [])
 
 
-def test_a_secret_is_in_no_output(run, place):
-    target = place / "acl"
+def test_a_secret_is_in_no_output_of_a_whole_run(place):
     for content in ("old secret 51", "new secret 52"):
-        outcome = run({"secret_files": [{"path": str(target), "content": content}]}, "--diff", "-vvv")
-        assert outcome.result["changed"] is True
-        assert "secret 51" not in outcome.text
-        assert "secret 52" not in outcome.text
-    assert target.read_text() == "new secret 52"
+        play = {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "tasks": [{"config_files": {"secret_files": [{"path": f"{place}/acl", "content": "{{ content }}"}]}}],
+        }
+        (place / "play.yml").write_text(json.dumps([play]))
+        (place / "known.json").write_text(
+            json.dumps(
+                {"content": content, "ansible_python_interpreter": sys.executable, "ansible_connection": "local"}
+            )
+        )
+        done = ansible(
+            "ansible-playbook", "-i", "localhost,", "-e", f"@{place}/known.json", "--diff", "-vvv", f"{place}/play.yml"
+        )
+        text = done.stdout + done.stderr
+        assert (place / "acl").read_text() == content, text
+        assert "new secret content, not shown" in text
+        assert "secret 51" not in text
+        assert "secret 52" not in text
 
 
 def test_a_refused_file_leaves_all_old_files(run, place):
@@ -123,25 +110,31 @@ def test_a_refused_file_leaves_all_old_files(run, place):
             {"path": f"{place}/two", "content": "bad\n", "validate": ["grep", "-H", "good", "%s"]},
         ]
     }
-    result = run(options).result
+    result = run(options, fails=True)
     assert result["msg"].startswith(f"config_files: grep refused the new {place}/two")
-    assert (result["changed"], result["changed_paths"]) == (False, [])
+    assert (result.changed, result["changed_paths"]) == (False, [])
     assert tree(place) == before
 
 
 def test_what_a_check_says_about_a_secret_file_is_not_shown(run, place):
     options = {"secret_files": [{"path": f"{place}/x", "content": "hush 53\n", "validate": ["cat", "%s", "/nowhere"]}]}
-    outcome = run(options, "-vvv")
-    assert "as the file is secret" in outcome.result["msg"]
-    assert "hush 53" not in outcome.text
+    result = run(options, fails=True)
+    assert "as the file is secret" in result["msg"]
+    assert "hush 53" not in json.dumps({**result.data, "invocation": None})
+    assert tree(place) == {}
+
+
+def test_a_check_that_is_not_installed(run, place):
+    options = {"files": [{"path": f"{place}/x", "content": "", "validate": ["lifeline-no-such-program", "%s"]}]}
+    assert "lifeline-no-such-program" in run(options, fails=True)["msg"]
     assert tree(place) == {}
 
 
 def test_a_link_is_replaced_and_its_target_left_alone(run, place):
     (place / "precious").write_text("precious")
     (place / "conf").symlink_to(place / "precious")
-    outcome = run({"files": [{"path": f"{place}/conf", "content": "mine"}]}, "--diff")
-    assert f"-(symbolic link to {place}/precious)\n" in outcome.diff
+    result = run({"files": [{"path": f"{place}/conf", "content": "mine"}]})
+    assert result["diff"][0]["before"] == f"(symbolic link to {place}/precious)\n"
     assert not (place / "conf").is_symlink()
     assert (place / "conf").read_text() == "mine"
     assert (place / "precious").read_text() == "precious"
@@ -159,25 +152,24 @@ def test_the_other_name_of_a_hard_link_is_left_alone(run, place):
     (place / "precious").chmod(0o600)
     os.link(place / "precious", place / "conf")
     before = tree(place)
-    result = run({"files": [{"path": f"{place}/conf", "content": "precious", "mode": "0666"}]}).result
-    assert "hard link" in result["msg"]
+    options = {"files": [{"path": f"{place}/conf", "content": "precious", "mode": "0666"}]}
+    assert "hard link" in run(options, fails=True)["msg"]
     assert tree(place) == before
 
 
 def test_a_missing_user_is_a_change_in_check_mode_and_an_error_in_earnest(run, place):
     options = {"files": [{"path": f"{place}/a", "content": "a", "owner": "lifeline-nobody", "group": "lifeline-none"}]}
-    checked = run(options, "--check", "--diff")
-    assert checked.result["changed_paths"] == [f"{place}/a"]
-    assert "+owner: lifeline-nobody\n+group: lifeline-none\n" in checked.diff
-    assert "the user lifeline-nobody does not exist" in run(options).result["msg"]
+    checked = run(options, check=True)
+    assert checked["changed_paths"] == [f"{place}/a"]
+    assert checked["diff"][1]["after"].startswith("owner: lifeline-nobody\ngroup: lifeline-none\n")
+    assert "the user lifeline-nobody does not exist" in run(options, fails=True)["msg"]
     assert tree(place) == {}
 
 
 def test_check_mode_below_a_directory_that_is_not_there_yet(run, place):
     options = {"files": [{"path": f"{place}/d/a", "content": "a"}]}
-    assert run(options, "--check").result["changed_paths"] == [f"{place}/d/a"]
-    result = run(options).result
-    assert f"cannot write {place}/d/a: No such file or directory" in result["msg"]
+    assert run(options, check=True)["changed_paths"] == [f"{place}/d/a"]
+    assert f"cannot write {place}/d/a: No such file or directory" in run(options, fails=True)["msg"]
 
 
 def test_only_an_empty_directory_is_removed(run, place):
@@ -185,8 +177,8 @@ def test_only_an_empty_directory_is_removed(run, place):
     (place / "d" / "ours").write_text("")
     (place / "d" / "theirs").write_text("")
     options = {"files": [{"path": f"{place}/d/ours", "state": "absent"}, {"path": f"{place}/d", "state": "absent"}]}
-    assert "still holds theirs" in run(options).result["msg"]
+    assert "still holds theirs" in run(options, fails=True)["msg"]
     assert set(tree(place)) == {"d", "d/ours", "d/theirs"}
     (place / "d" / "theirs").unlink()
-    assert run(options).result["changed_paths"] == [f"{place}/d", f"{place}/d/ours"]
+    assert run(options)["changed_paths"] == [f"{place}/d", f"{place}/d/ours"]
     assert tree(place) == {}
