@@ -99,7 +99,7 @@ EXAMPLES = r"""
       maxmemory-policy: noeviction
       save: [3600, 1, 300, 100]
     secret_settings:
-      masterauth: "{{ redis_password_replica }}"
+      masterauth: "{{ redis_password_replica | lifeline_stored_password }}"
   register: configuration
 
 - name: Wait until a restarted replica has caught up

@@ -41,7 +41,7 @@ options:
   auth_pass:
     description:
       - Password of O(auth_user). Without blanks, quotes and backslashes, which Sentinel would write to its file in a
-        form that it cannot read; the filter C(lifeline_sentinel_secret) makes such a password.
+        form that it cannot read; the filter C(lifeline_stored_password) makes such a password.
       - No command tells the one in force, so it is compared with the one in the Sentinel's file.
     type: str
   sentinel_user:
@@ -100,7 +100,7 @@ EXAMPLES = r"""
       down-after-milliseconds: 5000
       failover-timeout: 60000
     auth_user: sentinel
-    auth_pass: "{{ redis_password_sentinel | lifeline_sentinel_secret }}"
+    auth_pass: "{{ redis_password_sentinel | lifeline_stored_password }}"
     replicas: 2
     sentinels: 3
 """

@@ -9,6 +9,7 @@ Pure functions; ``configure`` reads and acts. Tables of settings were taken from
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional
@@ -16,6 +17,7 @@ from typing import Any, Callable, Mapping, Optional
 from .errors import LifelineError
 
 HIDDEN = "(hidden)"
+UNREADABLE = "(unreadable)"
 
 
 def _words(text: str) -> frozenset[str]:
@@ -45,10 +47,16 @@ REFUSED = {
     "loadmodule": "a module is loaded by the file that the server starts with",
 }
 
-_OLD_NAMES = (("slave", "replica"), ("ziplist", "listpack"))
+_OLD_NAMES = (
+    ("slave", "replica"),
+    ("ziplist", "listpack"),
+    ("primaryauth", "masterauth"),
+    ("primaryuser", "masteruser"),
+)
 _UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
 _SIZE = re.compile(r"(-?\d+)(b|k|kb|m|mb|g|gb)?", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+=,*-]+")
+_UNQUOTED = re.compile(r"[!-~]+")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
 
 
@@ -136,28 +144,29 @@ def _quoted(line: str, position: int, mark: str) -> tuple[bytes, int]:
 
 
 def name_of(directive: str) -> str:
-    """A setting's present name: lower case, ``replica`` for ``slave`` and ``listpack`` for ``ziplist``."""
+    """A setting's name here: lower case, one name for those that have two (``replica-...`` for ``slave-...``, ...)."""
     name = directive.lower()
     for old, new in _OLD_NAMES:
         name = name.replace(old, new)
     return name
 
 
-def directives(text: str) -> list[tuple[str, list[str]]]:
+def directives(text: str) -> list[tuple[str, Optional[list[str]]]]:
     """``[(name, arguments)]`` of a configuration file in order, comments left out.
 
-    Raises LifelineError for a line that the server could not read.
+    Arguments are None where the server could not read the line: Valkey 8.1 writes such lines itself, when a value
+    holds quotes or backslashes.
     """
-    found = []
-    for number, line in enumerate(text.split("\n"), 1):
+    found: list[tuple[str, Optional[list[str]]]] = []
+    for line in text.split("\n"):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
         try:
             parts = split(stripped)
-        except ValueError as error:
-            raise LifelineError(f"Line {number} of the configuration file is not readable: {error}; fix it.") from error
-        if parts:
+        except ValueError:
+            found.append((name_of(stripped.split()[0]), None))
+        else:
             found.append((name_of(parts[0]), parts[1:]))
     return found
 
@@ -166,7 +175,9 @@ def file_values(text: str) -> dict[str, str]:
     """The file's settings in the form that CONFIG GET shows them. Later lines win; ``save`` lines add up."""
     values: dict[str, str] = {}
     for name, arguments in directives(text):
-        if name == "save":
+        if arguments is None:
+            values[name] = UNREADABLE
+        elif name == "save":
             points = " ".join(arguments).strip()
             values[name] = f"{values.get(name, '')} {points}".strip() if points else ""
         elif name == "client-output-buffer-limit":
@@ -174,6 +185,19 @@ def file_values(text: str) -> dict[str, str]:
         else:
             values[name] = " ".join(arguments)
     return values
+
+
+def stored_password(password: str) -> str:
+    """The form of a password that every server can keep in its own file: the password itself, unless it has blanks,
+    quotes or backslashes.
+
+    Sentinel writes passwords without quotes (seen on Redis 7.0 and 8.0 and on Valkey 8.1), and Valkey 8.1 writes quotes
+    and backslashes as they are; neither can start again from such a file. Such a password is replaced by a digest of
+    it. The ACL file holds other digests, which tell nothing of this one.
+    """
+    if not password or (_UNQUOTED.fullmatch(password) and not set("\"'\\") & set(password)):
+        return password
+    return hashlib.sha256(b"lifeline stored password\0" + password.encode()).hexdigest()
 
 
 def edited(text: str, changes: Mapping[str, str]) -> str:

@@ -153,7 +153,7 @@ class _Server:
 
     def settings(self, running: Mapping[str, str], wanted: Mapping[str, str]) -> None:
         """Converge a running server and its file."""
-        problem = unknown(wanted, running, f"Redis at {self.endpoint}")
+        problem = unknown(wanted, running, f"Redis at {self.endpoint}") or self._unkeepable(wanted)
         if problem:
             raise LifelineError(problem)
         steps = plan(running, None if self.text is None else file_values(self.text), wanted)
@@ -165,6 +165,16 @@ class _Server:
                 "CONFIG REWRITE",
             ]
         self._take(steps)
+
+    def _unkeepable(self, wanted: Mapping[str, str]) -> Optional[str]:
+        """A sentence about settings that this server would write so that it cannot start again, or None."""
+        names = sorted(name for name, value in wanted.items() if set('"\\') & set(value))
+        if not names or "valkey_version" not in self.info:
+            return None
+        return (
+            f"Valkey at {self.endpoint} writes quotes and backslashes to its file so that it cannot read them again: "
+            f"choose a value without them for {', '.join(names)}."
+        )
 
     def _take(self, steps: Plan) -> None:
         """Edit the file, which must come after CONFIG REWRITE since that writes running values; note the outcome."""

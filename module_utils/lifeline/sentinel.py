@@ -8,8 +8,6 @@ old primary in it is an outage that does not heal (measured; see docs on fault F
 
 from __future__ import annotations
 
-import hashlib
-import re
 import socket
 import time
 from dataclasses import dataclass, field
@@ -22,19 +20,6 @@ from .configure import newer_files, read_text
 from .errors import LifelineError
 
 POLL_SECONDS = 0.2
-_UNQUOTED = re.compile(r"[!-~]+")
-
-
-def secret(password: str) -> str:
-    """The password that Sentinel logs in with, for the one in the inventory: the same, unless Sentinel would break it.
-
-    Sentinel writes passwords to its file without quotes (seen on Redis 7.0 and 8.0 and Valkey 8.1), so that one with a
-    blank or a quote in it stops the next start. Such a password is replaced by a digest of it, of which the ACL file,
-    that holds other digests, tells nothing.
-    """
-    if _UNQUOTED.fullmatch(password) and not set("\"'\\") & set(password):
-        return password
-    return hashlib.sha256(b"lifeline sentinel\0" + password.encode()).hexdigest() if password else ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import os
 import time
 from typing import Any
 
-from lifeline.sentinel import secret, stored_secrets
+from lifeline.config import stored_password
+from lifeline.sentinel import stored_secrets
 from modules import Modules
 from servers import Server, Servers, wait_for
 
@@ -67,7 +68,7 @@ def test_only_what_differs_is_set(redis_server: Servers, run_module: Modules) ->
 
 def test_passwords_survive_a_restart_and_drift_is_found(redis_server: Servers, run_module: Modules) -> None:
     """Sentinel writes passwords without quotes; one with a blank would keep it from ever starting again."""
-    wire = secret(AWKWARD)
+    wire = stored_password(AWKWARD)
     primary = redis_server(users={"sentinel": (wire, "~* &* +@all"), "default": ("x", "-@all")})
     sentinel = redis_server(sentinel=True)
     wanted = options(
