@@ -109,7 +109,7 @@ gone:
   returned: always
   type: int
   sample: 12
-skipped:
+left:
   description: How many jobs were left, by reason.
   returned: always
   type: dict

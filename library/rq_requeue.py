@@ -217,12 +217,12 @@ remaining:
   returned: always
   type: int
   sample: 3
-skipped:
+left:
   description: How many jobs were left, by reason.
   returned: always
   type: dict
   sample: {stopped: 2, completed: 1}
-skipped_jobs:
+left_jobs:
   description: The first 100 of them, with their reasons.
   returned: always
   type: list

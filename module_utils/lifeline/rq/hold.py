@@ -28,9 +28,9 @@ def work(params: dict[str, Any], check: bool, make: Callable[..., Server] = Serv
     return {
         "changed": done["requeued"] > 0,
         params["state"]: done["requeued"],
-        "unchanged": done["skipped"].get("held", 0),
-        "gone": done["skipped"].get("missing", 0),
-        "skipped": done["skipped"],
+        "unchanged": done["left"].get("held", 0),
+        "gone": done["left"].get("missing", 0),
+        "left": done["left"],
         "queues": done["queues"],
         "redis": done["redis"],
         "duration": done["duration"],

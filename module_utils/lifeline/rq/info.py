@@ -4,14 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 from ..client import CONNECTION_ERRORS
+from ..errors import LifelineError
+from . import explain, lua, options
 from .keys import Keys, matching, text
+from .page import unpack
+from .requeue import PUT_BACK, REGISTRY, Run
+from .scan import known_queues, lost_jobs, still_lost, waiting
+from .selection import moment
 from .server import Server, target
+from .warn import unrecoverable
 
 REGISTRIES = ("failed", "wip", "scheduled", "deferred", "ready", "finished", "canceled")
+WORKER = ("hostname", "pid", "version", "state", "queues", "current_job", "last_heartbeat")
+SHOWN = 100
 
 
 class Info:
@@ -22,84 +32,210 @@ class Info:
         self.params = params
         self.keys = Keys(params["key_prefix"])
         self.now = server.again(server.seconds)
+        self.names = matching(known_queues(server, self.keys), params["queues"] or ["*"])
 
-    def queues(self) -> dict[str, dict[str, int]]:
-        """Counts of each queue, in one round trip for all."""
-        client = self.server.client
-        known = [self.keys.queue_name(key) for key in client.smembers(self.keys.queues)]
-        names = matching([name for name in known if name], self.params["queues"] or ["*"])
-        pipeline = client.pipeline(transaction=False)
+    def many(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Replies of read commands in one round trip; a refused one's is its exception."""
+
+        def ask() -> list[Any]:
+            pipeline = self.server.client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
+            return replies
+
+        return self.server.again(ask)
+
+    def queues(self) -> dict[str, dict[str, Any]]:
+        """Counts of each queue, with commands that take the same time whatever its length."""
         late = self.now - self.params["grace"]
-        for name in names:
-            pipeline.llen(self.keys.queue(name))
-            pipeline.llen(self.keys.intermediate(name))
-            for registry in REGISTRIES:
-                pipeline.zcard(self.keys.registry(registry, name))
-            pipeline.zcount(self.keys.registry("wip", name), "-inf", late)
-            pipeline.zcount(self.keys.registry("scheduled", name), "-inf", late)
-            pipeline.scard(self.keys.workers + b":" + name)
         fields = ("length", "intermediate", *("started" if kind == "wip" else kind for kind in REGISTRIES),
-                  "abandoned", "scheduled_overdue", "workers")  # fmt: skip
-        replies = pipeline.execute(raise_on_error=False)
+                  "lease_expired", "scheduled_overdue", "next")  # fmt: skip
+        commands: list[tuple[Any, ...]] = []
+        for name in self.names:
+            commands += [("LLEN", self.keys.queue(name)), ("LLEN", self.keys.intermediate(name))]
+            commands += [("ZCARD", self.keys.registry(kind, name)) for kind in REGISTRIES]
+            commands += [("ZCOUNT", self.keys.registry(kind, name), "-inf", late) for kind in ("wip", "scheduled")]
+            commands.append(("LINDEX", self.keys.queue(name), 0))
+        replies = self.many(commands)
         width = len(fields)
+        rows = [dict(zip(fields, replies[at : at + width])) for at in range(0, len(replies), width)]
+        ages = self.ages([row.pop("next") for row in rows])
         return {
             text(name): {
-                field: reply if isinstance(reply, int) else -1
-                for field, reply in zip(fields, replies[at * width : (at + 1) * width])
+                **{field: count if isinstance(count, int) else -1 for field, count in row.items()},
+                "oldest_age": age,
             }
-            for at, name in enumerate(names)
+            for name, row, age in zip(self.names, rows, ages)
+        }
+
+    def ages(self, heads: Sequence[Any]) -> list[Optional[float]]:
+        """Seconds that the jobs at the queues' heads have waited."""
+        known = [head if isinstance(head, bytes) else b"" for head in heads]
+        stamps = self.many([("HGET", self.keys.job(head), "enqueued_at") for head in known])
+        return [self.age(value) if head else None for head, value in zip(known, stamps)]
+
+    def age(self, value: Any) -> Optional[float]:
+        """Seconds since a time as RQ stores it."""
+        try:
+            at = moment(text(value), "enqueued_at") if isinstance(value, bytes) else None
+        except LifelineError:
+            return None
+        return None if at is None else round(max(0.0, self.now - at), 1)
+
+    def rate_limited(self) -> dict[str, dict[str, int]]:
+        """RQ 3's limiters: how many jobs hold a slot and how many wait for one."""
+        names = sorted(self.server.again(lambda: self.server.client.smembers(self.keys.prefix + b":rl-keys")))
+        base = [self.keys.prefix + b":rl:" + name for name in names]
+        commands = [("ZCARD", key + kind) for key in base for kind in (b":allowed", b":rate_limited")]
+        replies = [count if isinstance(count, int) else -1 for count in self.many(commands)]
+        return {
+            text(name): {"allowed": replies[2 * at], "waiting": replies[2 * at + 1]} for at, name in enumerate(names)
         }
 
     def workers(self) -> list[dict[str, Any]]:
         """Registered workers; one whose key is gone is dead."""
-        keys = sorted(self.server.client.smembers(self.keys.workers))
-        pipeline = self.server.client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.hmget(key, "hostname", "pid", "version", "state", "queues", "current_job")
-            pipeline.ttl(key)
-        replies = pipeline.execute(raise_on_error=False)
-        names = ("host", "pid", "version", "state", "queues", "current_job")
+        keys = sorted(self.server.again(lambda: self.server.client.smembers(self.keys.workers)))
+        replies = self.many([command for key in keys for command in (("HMGET", key, *WORKER), ("TTL", key))])
         found = []
         for at, key in enumerate(keys):
             values, ttl = replies[2 * at : 2 * at + 2]
             live = isinstance(ttl, int) and ttl != -2 and isinstance(values, list)
-            shown = dict(zip(names, values)) if live else {}
-            found.append(
-                {
-                    "name": text(key.rpartition(self.keys.prefix + b":worker:")[2]),
-                    "live": live,
-                    "ttl": ttl if live else None,
-                    **{name: text(value) for name, value in shown.items() if value},
-                }
-            )
+            shown = {name: text(value) for name, value in zip(WORKER, values) if value} if live else {}
+            beat = shown.pop("last_heartbeat", None)
+            name = text(key[len(self.keys.prefix + b":worker:") :])
+            age = self.age(beat.encode()) if beat else None
+            found.append({"name": name, "live": live, "ttl": ttl if live else None, "heartbeat_age": age, **shown})
         return found
 
     def suspended(self) -> Optional[dict[str, Any]]:
         """Whether workers are told to pause, and for how long (None: until somebody resumes them)."""
-        ttl = self.server.client.ttl(self.keys.suspended)
+        ttl = self.server.again(lambda: self.server.client.ttl(self.keys.suspended))
         return None if ttl == -2 else {"ttl": ttl if ttl >= 0 else None}
+
+    def locks(self) -> dict[str, dict[str, int]]:
+        """Seconds left of each queue's scheduler lease and maintenance lock."""
+        kinds = {"schedulers": b":scheduler-lock:", "maintenance": b":clean_registries:"}
+        found: dict[str, dict[str, int]] = {}
+        for kind, word in kinds.items():
+            replies = self.many([("TTL", self.keys.prefix + word + name) for name in self.names])
+            found[kind] = {
+                text(name): ttl for name, ttl in zip(self.names, replies) if isinstance(ttl, int) and ttl != -2
+            }
+        return found
+
+    def lost(self) -> dict[str, Any]:
+        """What rq_requeue would put back at once, by the same code, in a sample of each source."""
+        if not self.names:
+            return {"sources": {}, "queues": {}, "by_exception": {}, "by_function": {}, "left": {}, "notes": {}}
+        run = self.run(list(REGISTRY))
+        run.plan()
+        run.sample_every = 1.0
+        per_lane = max(1, self.params["sample"] // max(1, sum(not lane.done for lane in run.lanes)))
+        sampled = sum(lane.total > per_lane for lane in run.lanes)
+        for lane in run.lanes:
+            lane.total = min(lane.total, per_lane)
+        run.work(None)
+        run.note_functions()
+        tally, top = run.tally, self.params["top"]
+        queues: dict[str, dict[str, int]] = {}
+        for (source, name), count in tally.taken.items():
+            if count:
+                queues.setdefault(text(name), {})[source] = count
+        return {
+            "sources": {source: count for source, count in tally.sources.items() if count},
+            "queues": queues,
+            "by_exception": dict(tally.errors.most_common(top)),
+            "by_function": dict(tally.heads.most_common(top)),
+            "left": dict(tally.skipped),
+            "left_jobs": tally.left,
+            "complete": not sampled,
+            "first_failure": self.failure_time(0),
+            "last_failure": self.failure_time(-1),
+            "notes": explain.notes([source for source, count in tally.sources.items() if count], tally.skipped),
+        }
+
+    def run(self, sources: list[str]) -> Run:
+        """A requeue that is only thought through."""
+        defaults = {name: option.get("default") for name, option in options.requeue().items()}
+        chosen = {"queues": [text(name) for name in self.names], "all_jobs": True, "sources": sources}
+        own = {**defaults, **self.params, **chosen, "max_jobs": 0, "return_ids": 0, "sample": self.params["sample"]}
+        return Run(self.server, own, check=True)
+
+    def failure_time(self, rank: int) -> Optional[str]:
+        """When the first (0) or last (-1) job of the failed registries ended, as it says itself."""
+        edges = self.many([("ZRANGE", self.keys.registry("failed", name), rank, rank) for name in self.names])
+        ids = [edge[0] for edge in edges if isinstance(edge, list) and edge]
+        stamps = self.many([("HGET", self.keys.job(job_id), "ended_at") for job_id in ids])
+        known = sorted(text(value) for value in stamps if isinstance(value, bytes) and value)
+        return (known[0] if rank == 0 else known[-1]) if known else None
 
     def redis(self) -> dict[str, Any]:
         """What about the server matters to jobs."""
-        found = self.server.client.info()
+        found = self.server.again(self.server.information)
+        offset = int(found.get("master_repl_offset", 0))
+        replicas = [found[name] for name in sorted(found) if name.startswith("slave") and isinstance(found[name], dict)]
         return {
             "host": self.server.endpoint.host,
             "port": self.server.endpoint.port,
             "role": "master",
             "version": str(found.get("redis_version", "")),
             "replicas": int(found.get("connected_slaves", 0)),
+            "lag_bytes": max((offset - int(replica.get("offset", 0)) for replica in replicas), default=0),
             "aof": bool(found.get("aof_enabled", 0)),
             "maxmemory_policy": str(found.get("maxmemory_policy", "")),
+            "evicted_keys": int(found.get("evicted_keys", 0)),
         }
+
+    def orphans(self) -> dict[str, Any]:
+        """Jobs that are nowhere, of all queues that are meant; looked at twice, without a wait between."""
+        shown = set(self.names)
+        meant = [job for job in lost_jobs(self.server, self.keys) if job.origin in shown or not self.params["queues"]]
+        found = still_lost(self.server, self.keys, meant)
+        counts = Counter(job.status for job in found)
+        jobs = [{"id": text(job.job_id), "queue": text(job.origin), "status": job.status} for job in found[:SHOWN]]
+        return {"counts": dict(counts), "jobs": jobs, "can_be_put_back": sum(counts[status] for status in PUT_BACK)}
+
+    def integrity(self) -> dict[str, Any]:
+        """Entries of queues and registries that no job belongs to, and ids that wait twice."""
+        found: dict[str, Any] = {}
+        for name in self.names:
+            states: Counter[str] = Counter()
+            seen: set[int] = set()
+            total = 0
+            for page in waiting(self.server, self.keys.queue(name)):
+                states.update(self.states(page))
+                seen.update(map(hash, page))
+                total += len(page)
+            over = {status: count for status, count in states.items() if status in ("finished", "canceled", "stopped")}
+            found[text(name)] = {
+                "ghosts": states["missing"],
+                "duplicates": total - len(seen),
+                "over": over,
+                "wrong_type": states["wrong_type"],
+            }
+        return found
+
+    def states(self, page: Sequence[bytes]) -> Counter[str]:
+        """Statuses of some jobs, counted."""
+        raw = self.server.again(lambda: self.server.run(lua.STATES, [], [self.keys.prefix, *page], read_only=True))
+        found = unpack(raw)
+        return Counter({status: int(count) for status, count in found.items()} if isinstance(found, dict) else {})
 
     def everything(self) -> dict[str, Any]:
         """What the module returns."""
-        return {
-            "queues": self.queues(),
-            "workers": self.workers(),
-            "suspended": self.suspended(),
-            "redis": self.redis(),
-        }
+        wanted = self.params["gather"]
+        found: dict[str, Any] = {"suspended": self.suspended()}
+        for part in ("queues", "workers", "lost", "redis", "orphans", "integrity"):
+            if part in wanted:
+                found[part] = getattr(self, part)()
+        if "queues" in wanted:
+            found["rate_limits"] = self.rate_limited()
+        if "schedulers" in wanted:
+            found.update(self.locks())
+        if "redis" in wanted:
+            found["unrecoverable"] = unrecoverable(self.server)
+        return found
 
 
 def work(params: dict[str, Any], check: bool, make: Callable[..., Server] = Server) -> dict[str, Any]:

@@ -647,6 +647,18 @@ TAIL = r"""
 return cjson.encode(redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[2]))
 """
 
+# ARGV: key prefix, ids. How many have no job, and how many a job that is over (RQ would run those once more).
+STATES = r"""
+local states = {}
+for i = 2, #ARGV do
+  local status = redis.pcall('HGET', ARGV[1] .. ':job:' .. ARGV[i], 'status')
+  if type(status) == 'table' then status = 'wrong_type' end
+  if not status then status = 'missing' end
+  states[status] = (states[status] or 0) + 1
+end
+return cjson.encode(states)
+"""
+
 # ARGV: key prefix, entries. Removes entries whose job is gone; those of wip may be id:execution.
 PRUNE = r"""
 local pruned = {}

@@ -11,6 +11,7 @@ from ..spec import connection_spec
 SOURCES = (
     "failed", "abandoned", "intermediate", "orphaned", "scheduled_overdue", "deferred_ready", "ready",
 )  # fmt: skip
+GATHER = ("queues", "workers", "schedulers", "lost", "redis", "orphans", "integrity")
 
 
 def connection() -> dict[str, Any]:
@@ -83,7 +84,10 @@ def info() -> dict[str, Any]:
     return {
         **connection(),
         "queues": {"type": "list", "elements": "str", "default": []},
+        "gather": {"type": "list", "elements": "str", "choices": list(GATHER), "default": list(GATHER[:5])},
         "grace": {"type": "float", "default": 60.0},
+        "sample": {"type": "int", "default": 10000},
+        "top": {"type": "int", "default": 20},
     }
 
 

@@ -25,8 +25,10 @@ from .warn import live_workers, warnings
 
 # RQ's DEFAULT_FAILURE_TTL, for jobs that carry none: a year.
 FAILURE_TTL = 31536000
-# What holding adds to a failed job's score, which is when RQ forgets it: ten years.
-HOLD_SECONDS = 315360000
+# What holding adds to a failed job's score, which is when RQ forgets it: a hundred years.
+HOLD_SECONDS = 3153600000
+# What RQ itself would write down for a job whose worker is gone.
+ABANDONED = "rq.exceptions.AbandonedJobError"
 HEADS_AT_ONCE = 100
 SMALLEST_BATCH = 25
 REGISTRY = {
@@ -266,12 +268,14 @@ class Run:
             heads = texts(self.server.again(lambda: self.server.run(lua.HEADS, keys, [], read_only=True)))
             self.tally.heads.update(function_name(head) for head in heads if head)
 
-    def why_not(self, row: Row) -> Optional[str]:
+    def why_not(self, lane: Lane, row: Row) -> Optional[str]:
         """Why a job that is there is not meant: by its id, its function or its error."""
         if self.wanted.job_ids and not {row.item, row.item[:-33]}.intersection(self.wanted.job_ids):
             return "filtered"
         if self.wanted.by_function and not self.wanted.wants_function(function_name(row.head)):
             return "filtered"
+        if lane.source == "abandoned":
+            return None if self.wanted.wants_error(ABANDONED) else "filtered"
         return self.errors.of(row.error).why_not
 
     # The work
@@ -288,7 +292,7 @@ class Run:
     def rows(self, lane: Lane, reply: Reply, room: int) -> int:
         """Judge the jobs that the script only showed, and move those that are meant."""
         self.errors.learn(reply)
-        reasons = [(row, self.why_not(row)) for row in reply.rows]
+        reasons = [(row, self.why_not(lane, row)) for row in reply.rows]
         chosen = [row for row, why in reasons if not why][: max(0, room)]
         stay = [(row.item, why) for row, why in reasons if why]
         self.tally.leave(lane, stay, Counter(why for _, why in stay))
@@ -575,8 +579,8 @@ class Run:
             "total": entries,
             "remaining": max(0, entries - sum(tally.taken[lane.source, lane.queue] for lane in self.lanes)),
             "to_look_at": sum(lane.left() for lane in self.lanes),
-            "skipped": dict(tally.skipped),
-            "skipped_jobs": tally.left,
+            "left": dict(tally.skipped),
+            "left_jobs": tally.left,
             "queues": {text(name): count for name, count in sorted(tally.queues.items())},
             "sources": {source: count for source, count in tally.sources.items() if count},
             "by_exception": dict(errors.most_common(20)),

@@ -168,6 +168,11 @@ class Server:
         whole, micro = self.client.time()
         return int(whole) + int(micro) / 1e6
 
+    def information(self) -> dict[str, Any]:
+        """INFO, parsed."""
+        found: dict[str, Any] = self.client.info()
+        return found
+
     def round_trip(self) -> float:
         """Seconds that the shortest of a few PINGs took: what of a command's time is the wire's and this program's."""
         taken = []

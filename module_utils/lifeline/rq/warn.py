@@ -11,6 +11,11 @@ from ..client import CONNECTION_ERRORS
 from .keys import Keys, match, text
 from .server import Server
 
+NO_TRACE = (
+    "Jobs that a lost primary had acknowledged and that no replica had leave no trace in Redis: only the records of "
+    "those who enqueued them can tell which they were."
+)
+
 
 def live_workers(server: Server, keys: Keys, patterns: Sequence[str]) -> list[str]:
     """Names of workers whose key is there and who listen to one of these queues."""
@@ -54,7 +59,7 @@ def _without_workers(server: Server, keys: Keys, queues: Iterable[bytes]) -> lis
 
 
 def _server(server: Server) -> list[str]:
-    found = server.client.info()
+    found = server.information()
     policy = str(found.get("maxmemory_policy", "noeviction"))
     said = []
     if policy != "noeviction" and int(found.get("maxmemory", 0)):
@@ -66,4 +71,25 @@ def _server(server: Server) -> list[str]:
         replicas = int(found.get("connected_slaves", 0))
         if changes and not replicas:
             said.append(f"No AOF and no replica: a restart now would undo the last {changes} writes.")
+    return said
+
+
+def unrecoverable(server: Server) -> list[str]:
+    """What no tool can put back, as far as the server's own counters show it; one sentence each."""
+    found = server.again(server.information)
+    said = [NO_TRACE]
+    promoted = int(found.get("second_repl_offset", -1))
+    if promoted > 0 and set(str(found.get("master_replid2", "0"))) != {"0"}:
+        said.append(
+            f"This primary took over from another one at replication offset {promoted}: what that had acknowledged "
+            "beyond it is such a loss."
+        )
+    if not int(found.get("aof_enabled", 0)):
+        said.append(
+            f"There is no AOF: what this server, up for {int(found.get('uptime_in_seconds', 0))} s, had acknowledged "
+            "between its last snapshot and its last start is lost."
+        )
+    evicted = int(found.get("evicted_keys", 0))
+    if evicted:
+        said.append(f"{evicted} keys were evicted for want of memory; failed jobs go first under volatile policies.")
     return said

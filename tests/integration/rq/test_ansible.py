@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from modules import run_playbook
+import re
+
+from modules import ansible, run_playbook
 
 
 def test_a_playbook_requeues_and_hides_the_url(redis_server, tmp_path):
@@ -42,3 +44,47 @@ def test_both_ends_of_redis_py(run_module, server):
     assert run_module("rq_requeue", options)["requeued"] == 600
     assert run_module("rq_info", server.login())["queues"]["default"]["length"] == 600
     assert client.lrange("rq:queue:default", 0, -1) == [f"j{number}" for number in range(600)]
+
+
+def failed(server, count):
+    """That many failed jobs that no RQ ever ran."""
+    client = server.client()
+    client.sadd("rq:queues", "rq:queue:default")
+    for number in range(count):
+        values = {"status": "failed", "origin": "default", "created_at": "x", "ended_at": "2026-11-23T03:00:00.000000Z"}
+        client.hset(f"rq:job:j{number}", mapping=values)
+        client.zadd("rq:failed:default", {f"j{number}": 2e9 + number})
+    client.hset("rq:job:j0", "status", "stopped")
+
+
+def requeue_yml(server, *extra):
+    return ansible(
+        "ansible-playbook", "-i", "inventories/endpoint-only", "playbooks/requeue.yml", *extra,
+        env={"REDIS_URL": f"redis://127.0.0.1:{server.port}"},
+    )  # fmt: skip
+
+
+def test_the_playbook_shows_what_is_lost_and_changes_nothing(server):
+    failed(server, 5)
+    done = requeue_yml(server)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 jobs can be put back" in done.stdout
+    assert "Nothing was changed" in done.stdout
+    assert "changed=0" in done.stdout
+    assert server.client().llen("rq:queue:default") == 0
+
+
+def test_the_playbook_puts_back_what_is_selected_and_says_how_far_it_is(server):
+    failed(server, 150)
+    selected = ["-e", "requeue_failed_after=2026-11-23T02:00:00Z", "-e", "requeue_hold=true", "--diff"]
+    check = requeue_yml(server, *selected, "--check")
+    assert check.returncode == 0, check.stdout + check.stderr
+    assert "149 jobs would be put back" in check.stdout
+    assert server.client().llen("rq:queue:default") == 0
+    done = requeue_yml(server, *selected, "-e", "requeue_rate=40")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "149 jobs were put back" in done.stdout
+    assert "1  stopped: A person stopped it" in done.stdout
+    assert re.search(r"rq_requeue on endpoint: \d+ of 150 jobs \(\d+ %\), \d+ put back, \d+/s, \d+ s left", done.stdout)
+    assert "changed=2" in done.stdout, "held, then put back"
+    assert server.client().llen("rq:queue:default") == 149

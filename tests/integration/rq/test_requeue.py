@@ -54,7 +54,7 @@ def test_window(rq, client, module):
     late = fail(rq, client, 4)
     result = module.requeue(all_jobs=False, failed_after=str(between))
     assert sorted(result["job_ids"]) == sorted(late)
-    assert result["skipped"] == {"filtered": 3}
+    assert result["left"] == {"filtered": 3}
     assert result["remaining"] == 3
     result = module.requeue(all_jobs=False, failed_before=str(between))
     assert sorted(result["job_ids"]) == sorted(early)
@@ -66,8 +66,8 @@ def test_holes_and_jobs_that_a_person_stopped_are_stepped_over(rq, client, modul
     client.hset("rq:job:" + ids[3], "status", "stopped")
     result = module.requeue()
     assert result["requeued"] == 3
-    assert result["skipped"] == {"missing": 1, "stopped": 1}
-    assert {(job["id"], job["reason"]) for job in result["skipped_jobs"]} == {(ids[1], "missing"), (ids[3], "stopped")}
+    assert result["left"] == {"missing": 1, "stopped": 1}
+    assert {(job["id"], job["reason"]) for job in result["left_jobs"]} == {(ids[1], "missing"), (ids[3], "stopped")}
     assert module.requeue(include_stopped=True)["requeued"] == 1
 
 
@@ -87,7 +87,7 @@ def test_jobs_that_fail_again_during_the_run_are_left(rq, client, module):
     client.hset("rq:job:" + ids[0], "enqueued_at", "2999-01-01T00:00:00.000000Z")
     result = module.requeue()
     assert result["requeued"] == 2
-    assert result["skipped"] == {"failed_again": 1}
+    assert result["left"] == {"failed_again": 1}
 
 
 def test_filters_by_id_function_and_error(rq, client, module):
@@ -117,7 +117,7 @@ def test_a_job_whose_worker_died_is_put_back_when_its_lease_has_run_out(rq, clie
     later = time.time() - 100
     client.zadd("rq:wip:default", {entry: later})
     result = module.requeue(sources=["abandoned"])
-    assert result["skipped"] == {"live_lease": 1}, "its worker's key is still there"
+    assert result["left"] == {"live_lease": 1}, "its worker's key is still there"
     for key in [*client.scan_iter("rq:execution:*"), *client.scan_iter("rq:worker:*")]:
         client.delete(key)
     result = module.requeue(sources=["failed", "abandoned"])
@@ -158,7 +158,7 @@ def test_info_counts_without_changing_anything(rq, client, module):
     before = everything(client)
     result = module.info()
     counts = result["queues"]["default"]
-    assert (counts["length"], counts["failed"], counts["started"], counts["abandoned"]) == (2, 3, 0, 0)
+    assert (counts["length"], counts["failed"], counts["started"], counts["lease_expired"]) == (2, 3, 0, 0)
     assert result["suspended"] is None
     assert result["redis"]["port"] == module.server.port
     assert everything(client) == before
@@ -228,7 +228,7 @@ def test_overdue_jobs_are_left_to_a_live_scheduler(rq, client, module):
     client.zadd("rq:scheduled:default", {"late": 1000, "front": 1001, "future": time.time() + 900})
     client.set("rq:scheduler-lock:default", "1", ex=60)
     result = module.requeue(sources=["scheduled_overdue"])
-    assert (result["requeued"], result["skipped"]) == (0, {"scheduler_alive": 2})
+    assert (result["requeued"], result["left"]) == (0, {"scheduler_alive": 2})
     client.delete("rq:scheduler-lock:default")
     assert module.requeue(sources=["scheduled_overdue"])["requeued"] == 2
     assert client.lrange("rq:queue:default", 0, -1) == [b"front", b"late"]
@@ -251,7 +251,7 @@ def test_deferred_jobs_whose_parents_finished(rq, client, module):
     client.zadd("rq:deferred:default", {"lonely": 1})
     result = module.requeue(sources=["deferred_ready"])
     assert result["job_ids"] == ready
-    assert result["skipped"] == {"waiting": 1, "missing_parents": 1}
+    assert result["left"] == {"waiting": 1, "missing_parents": 1}
     assert not client.exists("rq:job:" + parent + ":dependents")
     assert module.requeue(sources=["deferred_ready"], allow_missing_parents=True)["job_ids"] == ["lonely"]
     rq.work()
@@ -313,7 +313,7 @@ def test_max_requeues_counts(rq, client, module):
         assert result["requeued"] == expected
         client.set("test:fail", 1)
         rq.work()
-    assert result["skipped"] == {"max_requeues": 2}
+    assert result["left"] == {"max_requeues": 2}
 
 
 def test_entries_without_a_job_can_be_pruned_or_refused(rq, client, module):
@@ -354,7 +354,7 @@ def test_a_run_in_pieces_is_the_run_as_a_whole(client, module):
         pieces += 1
         result = module.requeue(**options, resume=result["resume"])
     assert pieces > 10
-    assert (result["requeued"], result["skipped"], result["remaining"]) == (400, {"stopped": 100}, 100)
+    assert (result["requeued"], result["left"], result["remaining"]) == (400, {"stopped": 100}, 100)
     assert client.lrange("rq:queue:default", 0, -1) == [f"j{n:03d}".encode() for n in range(500) if n % 5]
     assert not list(client.scan_iter("rq:lifeline:*"))
     assert "resume" in module.requeue(resume={"tally": 1}, fails=True)["msg"]
@@ -393,3 +393,29 @@ def test_the_worker_filter(rq, client, module):
     ids = fail(rq, client, 2)
     client.hset("rq:job:" + ids[0], "worker_name", "w1")
     assert module.requeue(all_jobs=False, worker=["w1", "w2"])["job_ids"] == [ids[0]]
+
+
+def test_info_tells_what_is_lost_and_what_is_odd(rq, client, module):
+    ids = fail(rq, client, 4)
+    client.hset("rq:job:" + ids[0], "status", "stopped")
+    client.delete("rq:job:" + ids[1])
+    put(client, "nowhere", "queued", enqueued_at="2026-01-01T00:00:00.000000Z")
+    put(client, "over", "canceled")
+    client.rpush("rq:queue:default", "over", "ghost", "over")
+    put(client, "late", "scheduled")
+    client.zadd("rq:scheduled:default", {"late": 1})
+    client.sadd("rq:workers", "rq:worker:dead", "rq:worker:live")
+    client.hset("rq:worker:live", mapping={"state": "idle", "queues": "default", "last_heartbeat": "x"})
+    before = everything(client)
+    result = module.info(gather=["queues", "workers", "schedulers", "lost", "redis", "orphans", "integrity"])
+    assert everything(client) == before
+    assert result["lost"]["sources"] == {"failed": 2, "scheduled_overdue": 1}
+    assert result["lost"]["queues"] == {"default": {"failed": 2, "scheduled_overdue": 1}}
+    assert result["lost"]["left"] == {"stopped": 1, "missing": 1}
+    assert result["lost"]["by_exception"] == {"RuntimeError": 2}
+    assert result["lost"]["complete"]
+    assert {worker["name"]: worker["live"] for worker in result["workers"]} == {"dead": False, "live": True}
+    assert result["orphans"]["counts"] == {"queued": 1}
+    assert result["integrity"]["default"] == {"ghosts": 1, "duplicates": 1, "over": {"canceled": 2}, "wrong_type": 0}
+    assert "leave no trace" in result["unrecoverable"][0]
+    assert not module.info(sample=1)["lost"]["complete"]
