@@ -22,6 +22,8 @@ from .units import Signs, State, Unit, Verdict
 # Seconds between two looks, and for how long an application that runs may say that it is not well.
 POLL = 0.2
 PATIENCE = 5.0
+# Seconds that a unit which lost Redis, and has no job to finish, has to stop.
+STOP = 3.0
 
 
 class Redis:
@@ -89,7 +91,7 @@ def _recovered(params: dict[str, Any], wanted: Sequence[Unit], redis: Redis, loo
             "bring Redis back first.",
             **result,
         )
-    _roll(verdicts, redis, params["timeout"], result)
+    _roll(verdicts, redis, params["timeout"], result, STOP)
     return result
 
 
@@ -105,15 +107,20 @@ def _give_time(verdict: Verdict, redis: Redis) -> Verdict:
     return verdict
 
 
-def _roll(verdicts: Sequence[Verdict], redis: Redis, timeout: float, result: dict[str, Any]) -> None:
-    """Restart one unit after the other, each well before the next; a draining worker is not waited for."""
+def _roll(
+    verdicts: Sequence[Verdict], redis: Redis, timeout: float, result: dict[str, Any], stop: Optional[float] = None
+) -> None:
+    """Restart one unit after the other, each well before the next; a draining worker is not waited for.
+
+    A unit that has not stopped after ``stop`` seconds is killed; None leaves that to systemd.
+    """
     for verdict in verdicts:
         since = time.monotonic()
         if verdict.action in ("restart", "drain"):
             _systemctl("reset-failed", verdict.unit.name, may_fail=True)
             _systemctl("restart", "--no-block", verdict.unit.name)
         if verdict.action == "restart":
-            _await_health(verdict.unit, redis, since, timeout, result)
+            _await_health(verdict.unit, redis, since, timeout, result, stop)
         elif verdict.action == "wait":
             _await_health(verdict.unit, redis, 0.0, timeout, result)
 
@@ -231,18 +238,26 @@ def _health(url: str) -> str:
         return str(getattr(error, "reason", error))
 
 
-def _await_health(unit: Unit, redis: Redis, since: float, timeout: float, result: dict[str, Any]) -> None:
+def _await_health(
+    unit: Unit, redis: Redis, since: float, timeout: float, result: dict[str, Any], stop: Optional[float] = None
+) -> None:
     """Until a unit that started after ``since`` (seconds of the monotonic clock) is well.
 
     Raises LifelineError after ``timeout`` seconds, with what was done so far.
     """
-    deadline = time.monotonic() + timeout
+    now = time.monotonic()
+    deadline, kill_at = now + timeout, now + stop if stop is not None else None
     while True:
         state = _show([unit.name])[0]
         verdict = _judge(unit, state, redis, redis.workers())
         if verdict.action == "nothing" and state.started >= since:
             return
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if kill_at and now > kill_at and state.active == "deactivating":
+            # RQ's worker can hang for good on its way out, in a thread that waits for a server that is gone.
+            _systemctl("kill", "--signal=SIGKILL", unit.name, may_fail=True)
+            kill_at = None
+        if now > deadline:
             raise LifelineError(
                 f"{unit.name} is not well {timeout:.0f} s after its start: {verdict.reason}. "
                 f"See `journalctl -u {unit.name}` on this host.",

@@ -302,7 +302,7 @@ def _answers(server: Server) -> bool:
         except redis.exceptions.ResponseError:
             return True  # it wants a login, or it is loading: it answers
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-            if "authentication" in str(error).lower():
+            if "authenticat" in str(error).lower():
                 return True
             time.sleep(0.01)
         else:
