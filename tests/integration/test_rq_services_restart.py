@@ -37,7 +37,7 @@ def test_jobs_survive_a_restart_from_the_append_only_file(server: Server, redis_
 
 @pytest.mark.parametrize("password", ["", "secret"])
 def test_nobody_can_log_in_as_the_default_user(server: Server, password: str) -> None:
-    client = Redis(port=server.port)
+    client = Redis(port=server.port, protocol=2)
     for command in (["PING"], ["AUTH", "default", password], ["GET", "rq:queues"]):
         with pytest.raises(RedisError, match=r"Authentication required|invalid username-password"):
             client.execute_command(*command)
