@@ -41,7 +41,7 @@ def lose(scene: Scene, estate: Estate) -> str:
         linked = [host for host, view in views.items() if view.get("master_link_status") == "up"]
         seen = {
             (
-                scene.ask(estate, host, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", estate.name, user="sentinel", port=26379)
+                scene.ask(estate, host, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", estate.name, user="observer", port=26379)
                 or [""]
             )[0]
             for host in estate.sentinels

@@ -26,7 +26,7 @@ def test_replicas_follow_and_sentinels_agree(scene: Scene, estate: Estate) -> No
         view = scene.info(estate, host)
         assert (view["master_host"], view["master_link_status"]) == (scene.addresses[primary], "up"), host
     for host in estate.sentinels:
-        state = scene.ask(estate, host, "SENTINEL", "MASTER", estate.name, user="sentinel", port=PORTS["sentinel"])
+        state = scene.ask(estate, host, "SENTINEL", "MASTER", estate.name, user="observer", port=PORTS["sentinel"])
         state = dict(zip(state[::2], state[1::2], strict=True))
         assert state["ip"] == scene.addresses[primary], host
         assert state["flags"] == "master", host
