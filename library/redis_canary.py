@@ -33,6 +33,15 @@ options:
     description: Name that the sentinels monitor the estate under.
     type: str
     default: redis
+  url_file:
+    description:
+      - EnvironmentFile of the application on this host; the URL that it sets says where to write and as whom.
+      - Used instead of O(login_host) and all other options of the login. No password passes through Ansible then.
+    type: path
+  url_variable:
+    description: Variable of the URL in O(url_file).
+    type: str
+    default: REDIS_URL
   key_prefix:
     description: Start of the key's name; the login must be allowed to write such keys.
     type: str
@@ -56,6 +65,10 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
+- name: Write as the application does
+  redis_canary:
+    url_file: /etc/rq/redis.env
+
 - name: Write through the local endpoint
   redis_canary:
     login_host: 127.0.0.1
@@ -88,6 +101,8 @@ def main():
         argument_spec={
             "sentinels": endpoint_list(default=[]),
             "service": {"type": "str", "default": "redis"},
+            "url_file": {"type": "path"},
+            "url_variable": {"type": "str", "default": "REDIS_URL"},
             "key_prefix": {"type": "str", "default": "rq:lifeline:canary:", "no_log": False},
             "wait": {"type": "float", "default": 10.0},
             **connection_spec(),

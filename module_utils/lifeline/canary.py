@@ -11,6 +11,7 @@ from typing import Any, Optional
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .errors import LifelineError
 from .observe import endpoints, fields
+from .url import parse_url, url_from_file
 
 # The key is deleted at once; should that fail it goes by itself.
 EXPIRE_S = 60
@@ -23,14 +24,14 @@ def prove(params: dict[str, Any], check: bool) -> dict[str, Any]:
     Returns ``{changed: False, address, waited_s}``. In check mode it sends PING and writes nothing.
     Raises LifelineError with the last reason when no write was taken in time.
     """
-    credentials = Credentials.from_params(params)
+    endpoint, credentials, database = _application(params)
     sentinels = endpoints(params["sentinels"] or [])
     started = time.monotonic()
     last: Optional[str] = None
     while True:
-        server = _primary_from(sentinels, params["service"], credentials) if sentinels else Endpoint.from_params(params)
+        server = _primary_from(sentinels, params["service"], credentials) if sentinels else endpoint
         if server is not None:
-            last = _ask(server, credentials) if check else _write(server, credentials, params["key_prefix"])
+            last = _ask(server, credentials) if check else _write(server, credentials, database, params["key_prefix"])
             if last is None:
                 waited = time.monotonic() - started
                 return {"changed": False, "address": str(server), "waited_s": round(waited, 3)}
@@ -43,6 +44,14 @@ def prove(params: dict[str, Any], check: bool) -> dict[str, Any]:
                 "the service is not back for its applications."
             )
         time.sleep(POLL_S)
+
+
+def _application(params: dict[str, Any]) -> tuple[Endpoint, Credentials, int]:
+    """Where, as whom and to which database: as the application's own URL says, or as the options do."""
+    if not params["url_file"]:
+        return Endpoint.from_params(params), Credentials.from_params(params), 0
+    endpoint, credentials, database = parse_url(url_from_file(params["url_file"], params["url_variable"]))
+    return endpoint, credentials.with_timeouts(params["connect_timeout"], params["command_timeout"]), database
 
 
 def _primary_from(sentinels: list[Endpoint], service: str, credentials: Credentials) -> Optional[Endpoint]:
@@ -58,10 +67,10 @@ def _primary_from(sentinels: list[Endpoint], service: str, credentials: Credenti
     return None
 
 
-def _write(server: Endpoint, credentials: Credentials, prefix: str) -> Optional[str]:
+def _write(server: Endpoint, credentials: Credentials, database: int, prefix: str) -> Optional[str]:
     """None when the value came back, else why not."""
     key, value = f"{prefix}{uuid.uuid4().hex}", uuid.uuid4().hex
-    client = connect(server, credentials)
+    client = connect(server, credentials, db=database)
     try:
         client.set(key, value, ex=EXPIRE_S)
         found = client.get(key)

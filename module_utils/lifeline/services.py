@@ -18,6 +18,7 @@ from typing import Any, Optional, Sequence
 from . import client, units
 from .errors import LifelineError
 from .units import Signs, State, Unit, Verdict
+from .url import parse_url, url_from_file
 
 # Seconds between two looks, and for how long an application that runs may say that it is not well.
 POLL = 0.2
@@ -36,7 +37,7 @@ class Redis:
         self._client: Any = None
         if not url:
             return
-        endpoint, credentials, database = units.parse_url(url)
+        endpoint, credentials, database = parse_url(url)
         self._client = client.connect(endpoint, credentials.with_timeouts(2.0, 3.0), db=database)
         if not endpoint.unix_socket:
             with suppress(OSError):
@@ -300,18 +301,9 @@ def _url(params: dict[str, Any], check: bool) -> Optional[str]:
     path, variable = params["url_file"], params["url_variable"]
     if not path:
         return None
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if check and params["state"] == "started":
-            return None
-        raise LifelineError(f"{path} does not exist on this host: set rq_services_environment_file.") from None
-    except OSError as error:
-        raise LifelineError(f"{path} cannot be read on this host ({error.strerror}): run this with become.") from None
-    url = units.read_environment(text, variable)
-    if not url:
-        raise LifelineError(f"{path} on this host does not set {variable}: add it, or name another variable.")
-    return url
+    if check and params["state"] == "started" and not Path(path).exists():
+        return None
+    return url_from_file(path, variable)
 
 
 def _show(names: Sequence[str]) -> list[State]:

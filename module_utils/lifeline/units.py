@@ -11,13 +11,8 @@ All of these show in systemd, in /proc and in Redis; none shows in ``systemctl i
 from __future__ import annotations
 
 import ipaddress
-import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Optional, Sequence
-from urllib.parse import parse_qs, unquote, urlsplit
-
-from .client import Credentials, Endpoint
-from .errors import LifelineError
 
 KINDS = ("worker", "scheduler", "web", "other")
 
@@ -250,46 +245,3 @@ def surplus(states: Sequence[State], wanted: Sequence[Unit]) -> list[str]:
 def workers_here(rows: Iterable[tuple[Optional[str], Optional[str]]], hostname: str) -> set[int]:
     """Process ids of workers that Redis lists for this host, from (hostname, pid) of each."""
     return {int(pid) for host, pid in rows if pid and pid.isdigit() and host in (None, hostname)}
-
-
-def read_environment(text: str, variable: str) -> Optional[str]:
-    """The value of a variable in a systemd EnvironmentFile; None when it is not set there."""
-    value = None
-    for line in text.splitlines():
-        name, found, rest = line.strip().partition("=")
-        if found and name.strip() == variable and not line.lstrip().startswith(("#", ";")):
-            value = rest.strip()
-    if value and value[0] in "\"'":
-        return "".join(shlex.split(value))
-    return value
-
-
-def parse_url(url: str) -> tuple[Endpoint, Credentials, int]:
-    """(where, login, database) from a URL as redis-py takes it. The message of the LifelineError holds no secret."""
-    parts = urlsplit(url)
-    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    try:
-        port = parts.port or 6379
-        database = (
-            int(query.get("db") or parts.path.strip("/") or 0) if parts.scheme != "unix" else int(query.get("db", 0))
-        )
-    except ValueError:
-        raise LifelineError(
-            "The Redis URL has a port or database that is no number: write it as rediss://user:password@host:6379/0, "
-            "with the user and password URL-quoted."
-        ) from None
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise LifelineError("The Redis URL must begin with redis://, rediss:// or unix://.")
-    credentials = Credentials(
-        user=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        tls=parts.scheme == "rediss",
-        validate_certs=query.get("ssl_cert_reqs", "required").lower() not in ("none", "cert_none", "0"),
-        check_hostname=query.get("ssl_check_hostname", "").lower() in ("true", "yes", "1"),
-        ca_certs=query.get("ssl_ca_certs"),
-        cert_file=query.get("ssl_certfile"),
-        key_file=query.get("ssl_keyfile"),
-    )
-    if parts.scheme == "unix":
-        return Endpoint("localhost", unix_socket=unquote(parts.path)), credentials, database
-    return Endpoint(parts.hostname or "localhost", port), replace(credentials), database

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lifeline import units
+from lifeline import url as url_module
 from lifeline.errors import LifelineError
 from lifeline.units import Signs, State, Unit
 
@@ -196,22 +197,22 @@ def test_workers_of_other_hosts_with_our_process_ids_are_not_ours() -> None:
     ],
 )
 def test_environment_files_are_read_as_systemd_does(text: str, value: Optional[str]) -> None:
-    assert units.read_environment(text, "REDIS_URL") == value
+    assert url_module.read_environment(text, "REDIS_URL") == value
 
 
 @given(st.text(min_size=1).filter(lambda text: text.isprintable()))
 def test_any_password_survives_the_url(password: str) -> None:
     url = f"rediss://application:{quote(password, safe='')}@127.0.0.1:6379/2?ssl_ca_certs=/etc/rq/ca.crt"
-    endpoint, credentials, database = units.parse_url(url)
+    endpoint, credentials, database = url_module.parse_url(url)
     assert (endpoint.host, endpoint.port, database) == ("127.0.0.1", 6379, 2)
     assert (credentials.password, credentials.tls, credentials.ca_certs) == (password, True, "/etc/rq/ca.crt")
 
 
 def test_urls_without_a_port_and_of_sockets_are_understood() -> None:
-    endpoint, credentials, database = units.parse_url("redis://cache.example")
+    endpoint, credentials, database = url_module.parse_url("redis://cache.example")
     assert (endpoint.host, endpoint.port, database, credentials.tls) == ("cache.example", 6379, 0, False)
-    assert units.parse_url("unix:///run/redis.sock?db=3")[0].unix_socket == "/run/redis.sock"
-    assert units.parse_url("unix:///run/redis.sock?db=3")[2] == 3
+    assert url_module.parse_url("unix:///run/redis.sock?db=3")[0].unix_socket == "/run/redis.sock"
+    assert url_module.parse_url("unix:///run/redis.sock?db=3")[2] == 3
 
 
 @pytest.mark.parametrize(
@@ -219,5 +220,5 @@ def test_urls_without_a_port_and_of_sockets_are_understood() -> None:
 )
 def test_a_wrong_url_is_one_sentence_without_its_password(url: str) -> None:
     with pytest.raises(LifelineError) as caught:
-        units.parse_url(url)
+        url_module.parse_url(url)
     assert "s3cret" not in str(caught.value)

@@ -1,0 +1,70 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The one Redis URL that an application knows: where it stands, and what it says."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Optional
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from .client import Credentials, Endpoint
+from .errors import LifelineError
+
+
+def url_from_file(path: str, variable: str) -> str:
+    """The URL that an application's EnvironmentFile sets. Raises LifelineError, without the URL, when it does not."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise LifelineError(f"{path} does not exist on this host: set rq_services_environment_file.") from None
+    except OSError as error:
+        raise LifelineError(f"{path} cannot be read on this host ({error.strerror}): run this with become.") from None
+    url = read_environment(text, variable)
+    if not url:
+        raise LifelineError(f"{path} on this host does not set {variable}: add it, or name another variable.")
+    return url
+
+
+def read_environment(text: str, variable: str) -> Optional[str]:
+    """The value of a variable in a systemd EnvironmentFile; None when it is not set there."""
+    value = None
+    for line in text.splitlines():
+        name, found, rest = line.strip().partition("=")
+        if found and name.strip() == variable and not line.lstrip().startswith(("#", ";")):
+            value = rest.strip()
+    if value and value[0] in "\"'":
+        return "".join(shlex.split(value))
+    return value
+
+
+def parse_url(url: str) -> tuple[Endpoint, Credentials, int]:
+    """(where, login, database) from a URL as redis-py takes it. The message of the LifelineError holds no secret."""
+    parts = urlsplit(url)
+    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+    try:
+        port = parts.port or 6379
+        database = (
+            int(query.get("db") or parts.path.strip("/") or 0) if parts.scheme != "unix" else int(query.get("db", 0))
+        )
+    except ValueError:
+        raise LifelineError(
+            "The Redis URL has a port or database that is no number: write it as rediss://user:password@host:6379/0, "
+            "with the user and password URL-quoted."
+        ) from None
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise LifelineError("The Redis URL must begin with redis://, rediss:// or unix://.")
+    credentials = Credentials(
+        user=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        tls=parts.scheme == "rediss",
+        validate_certs=query.get("ssl_cert_reqs", "required").lower() not in ("none", "cert_none", "0"),
+        check_hostname=query.get("ssl_check_hostname", "").lower() in ("true", "yes", "1"),
+        ca_certs=query.get("ssl_ca_certs"),
+        cert_file=query.get("ssl_certfile"),
+        key_file=query.get("ssl_keyfile"),
+    )
+    if parts.scheme == "unix":
+        return Endpoint("localhost", unix_socket=unquote(parts.path)), credentials, database
+    return Endpoint(parts.hostname or "localhost", port), credentials, database
