@@ -13,7 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Optional
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from lifeline.errors import LifelineError
+from lifeline.rq import hold, info, options, requeue
 from modules import ROOT, environment
+from servers import Server
 
 # Each with the redis-py that its users run it with.
 VERSIONS = {
@@ -80,6 +84,38 @@ class Rq:
         if self._process:
             self._process.kill()
             self._process.wait()
+
+
+class Module:
+    """What rq_requeue, rq_info and rq_hold do, in this process; test_ansible.py runs them as modules."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def requeue(self, *, check: bool = False, fails: bool = False, **given: Any) -> dict[str, Any]:
+        """rq_requeue; everything of the queue default unless the options say otherwise."""
+        return self._run(options.requeue(), requeue.work, check, fails, {"queues": ["default"], **given})
+
+    def info(self, fails: bool = False, **given: Any) -> dict[str, Any]:
+        """rq_info."""
+        return self._run(options.info(), info.work, False, fails, given)
+
+    def hold(self, *, check: bool = False, fails: bool = False, **given: Any) -> dict[str, Any]:
+        """rq_hold; everything of the queue default unless the options say otherwise."""
+        return self._run(options.hold(), hold.work, check, fails, {"queues": ["default"], **given})
+
+    def _run(self, spec: Any, work: Any, check: bool, fails: bool, given: dict[str, Any]) -> dict[str, Any]:
+        if "all_jobs" in spec:
+            given.setdefault("all_jobs", True)
+        checked = ArgumentSpecValidator(spec).validate({**self.server.login(), **given})
+        assert not checked.error_messages, checked.error_messages
+        try:
+            result: dict[str, Any] = work(checked.validated_parameters, check)
+        except LifelineError as error:
+            assert fails, str(error)
+            return {"msg": str(error), **error.partial}
+        assert not fails, result
+        return result
 
 
 class DiedError(AssertionError):

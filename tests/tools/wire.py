@@ -5,24 +5,26 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
 import time
-from collections import deque
+from collections.abc import Callable
 from typing import Optional
 
 
 class Wire:
     """Listens on ``port``. ``delay`` is seconds each way.
 
-    After ``cut_reply_to(word)`` the next request that holds ``word`` reaches the server, and its reply reaches nobody: the
-    connection is closed instead. ``cuts`` counts how often that happened.
+    After ``cut_reply_to(word)`` the next request that holds ``word`` reaches the server, and its reply reaches nobody:
+    the connection is closed instead. ``cuts`` counts how often that happened.
     """
 
     def __init__(self, target: int, delay: float = 0.0) -> None:
         self.delay = delay
         self.cuts = 0
         self._target = target
+        self._blocked = threading.Event()
         self._word: Optional[bytes] = None
         self._after = 0
         self._lock = threading.Lock()
@@ -34,6 +36,10 @@ class Wire:
         """Lose the reply to the next request with ``word`` in it, or to one ``after`` so many others."""
         with self._lock:
             self._word, self._after = word, after
+
+    def block(self) -> None:
+        """Swallow everything from now on; the connections stay open."""
+        self._blocked.set()
 
     def close(self) -> None:
         """Take no more connections."""
@@ -77,43 +83,45 @@ class Wire:
     def _replies(self, server: socket.socket, client: socket.socket, cut: threading.Event) -> None:
         self._pump(server, client, lambda data: b"" if cut.is_set() else data)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, change: object) -> None:
-        """Copy until one side ends. With a delay, sending is a thread of its own, so that nothing waits in line."""
-        queue: deque[tuple[float, bytes]] = deque()
-        ready = threading.Condition()
-
-        def send() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    with ready:
-                        while not queue:
-                            ready.wait()
-                        due, data = queue.popleft()
-                    wait = due - time.monotonic()
-                    if wait > 0:
-                        time.sleep(wait)
-                    if not data:
-                        break
-                    sink.sendall(data)
-            _shut(sink)
-
-        if self.delay:
-            threading.Thread(target=send, daemon=True).start()
+    def _pump(self, source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes]) -> None:
+        """Copy until one side ends."""
+        send = _Late(sink, self.delay).send if self.delay else sink.sendall
         with contextlib.suppress(OSError):
-            while True:
-                data = source.recv(1 << 16)
-                data = change(data) if data else b""  # type: ignore[operator]
-                if self.delay:
-                    with ready:
-                        queue.append((time.monotonic() + self.delay, data))
-                        ready.notify()
-                elif data:
-                    sink.sendall(data)
+            while data := source.recv(1 << 16):
+                if self._blocked.is_set():
+                    continue
+                data = change(data)
                 if not data:
                     break
-        if not self.delay:
+                send(data)
+        if self.delay:
+            send(b"")
+        else:
             _shut(sink)
         _shut(source)
+
+
+class _Late:
+    """Sends some time later, in a thread of its own, so that what follows does not wait in line."""
+
+    def __init__(self, sink: socket.socket, delay: float) -> None:
+        self._sink, self._delay = sink, delay
+        self._queue: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def send(self, data: bytes) -> None:
+        """Have it sent; nothing ends the connection."""
+        self._queue.put((time.monotonic() + self._delay, data))
+
+    def _work(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                due, data = self._queue.get()
+                time.sleep(max(0.0, due - time.monotonic()))
+                if not data:
+                    break
+                self._sink.sendall(data)
+        _shut(self._sink)
 
 
 def _shut(end: socket.socket) -> None:

@@ -189,6 +189,8 @@ class Server:
     def error(self, problem: BaseException, **partial: Any) -> LifelineError:
         """A failed command as one sentence."""
         why = reason(problem)
+        if "used memory > 'maxmemory'" in why:  # from inside a script it comes without its code
+            why = why.replace("error:", "oom:", 1)
         return LifelineError(f"Redis at {self.endpoint} refused or broke off: {why}. {_advice(why)}", **partial)
 
     @staticmethod
