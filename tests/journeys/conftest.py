@@ -27,6 +27,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("host", [host for estate in scene.estates for host in estate.hosts])
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Bad input is the same to every scenario; the smallest one tries it."""
+    return (collection_path.name == "test_bad_input.py" and config.getoption("scenario") != "standalone") or None
+
+
 @pytest.fixture(scope="session")
 def scene(request: pytest.FixtureRequest) -> Scene:
     return Scene(request.config.getoption("scenario"))
