@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The demo: real hosts, a real application, a dead primary, one command, and the count of lost jobs.
 
-``--fault process`` (default) kills the primary until systemd gives up on it; ``--fault host`` cuts its host's power.
-Ends with status 1 when an acknowledged job was lost or the estate is not back.
+``--fault process`` (default) kills the primary, with systemd not starting it again; ``--fault host`` cuts its host's
+power. Ends with status 1 when an acknowledged job was lost or the estate is not back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from lab import Lab
 from load import Load
 
-FAULTS = {"process": "kill the primary until systemd gives up on it", "host": "cut the power of the primary's host"}
+FAULTS = {
+    "process": "kill the primary, with systemd not starting it again",
+    "host": "cut the power of the primary's host",
+}
 PHASES: list[tuple[str, float]] = []
 
 
@@ -48,7 +51,7 @@ def main() -> int:
         heal(lab)
         lab.playbook("playbooks/provision.yml", show=True)
     load = Load(lab)
-    with phase("Start asking for 10 jobs a second"):
+    with phase("Start asking for 5 jobs a second"):
         load.start()
         before = lab.primary()
         print(f"   primary: {before}; {len(load.acknowledged())} jobs acknowledged so far")
@@ -56,7 +59,7 @@ def main() -> int:
         f"Break it: {'kill redis-server until systemd gives up' if arguments.fault == 'process' else 'power cut'}"
     ):
         if arguments.fault == "process":
-            lab.kill_until_given_up(before)
+            lab.kill_for_good(before)
         else:
             lab.cut_power(before)
     asked = time.time()

@@ -18,7 +18,7 @@ PYTHON = "/opt/lab-app/venv/bin/python"
 class Load:
     """Jobs asked for at a steady rate until ``stop``, each remembered by the application once Redis acknowledged it."""
 
-    def __init__(self, lab: Lab, host: str = "app1", rate: float = 10.0, seconds: float = 300.0) -> None:
+    def __init__(self, lab: Lab, host: str = "app1", rate: float = 5.0, seconds: float = 300.0) -> None:
         self.lab = lab
         self.host = host
         self.rate = rate
@@ -38,7 +38,7 @@ class Load:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_for(lambda: len(self.acknowledged()) >= self.rate, "the first acknowledged jobs", 30)
+        wait_for(lambda: len(self.acknowledged()) > 2 * self.rate, "the first acknowledged jobs", 30)
 
     def requests(self) -> list[dict[str, Any]]:
         """Every request that has ended: ``{at, id, error, ms}``; ``at`` is when it was sent, in seconds since 1970."""
@@ -75,7 +75,7 @@ class Load:
             self._process.wait(30)
             self._process = None
 
-    def check(self, wait: float = 60.0) -> dict[str, Any]:
+    def check(self, wait: float = 180.0) -> dict[str, Any]:
         """``{acknowledged, executed, lost, doubled, pending, failed, ...}``, when nothing is pending or time is up."""
         text = self.lab.on(self.host, PYTHON, "/usr/local/bin/check.py", f"--wait={wait}", check=False)
         result: dict[str, Any] = json.loads(text.splitlines()[-1])
