@@ -8,6 +8,7 @@ that the rules allow are counted with the server's own categories.
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +199,26 @@ def test_operator_runs_everything_but_what_destroys(server: Server) -> None:
         if one.split("|")[0] in ("debug", "flushall", "flushdb", "swapdb")
         or one in ("module|load", "module|loadex", "module|unload")
     }
+
+
+def test_transactions_survive_a_restart_with_the_roles_default_user(redis_server: Servers, tmp_path: Path) -> None:
+    """Redis 7.0 replays its append only file with the default user's rights, and RQ enqueues in transactions."""
+    template = (ROOT / "roles" / "redis_server" / "templates" / "users.acl.j2").read_text()
+    default = next(line for line in template.splitlines() if line.startswith("user default "))
+    digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
+    path = tmp_path / "users.acl"
+    path.write_text(f"{default}\nuser application on #{digest} {users()['application'][1]}\n")
+    config = {"appendonly": "yes", "appendfsync": "always", "aclfile": path}
+    server = redis_server(config=config)
+    with pytest.raises(redis.exceptions.AuthenticationError):
+        server.client().ping()
+    with server.client("application", PASSWORD).pipeline(transaction=True) as batch:
+        batch.hset("rq:job:1", "status", "queued")
+        batch.rpush("rq:queue:work", "1")
+        batch.execute()
+    server.kill()
+    again = redis_server(directory=server.directory, port=server.port, config=config)
+    assert again.client("application", PASSWORD).lrange("rq:queue:work", 0, -1) == ["1"]
 
 
 def test_nobody_gets_in_without_a_password(server: Server) -> None:
