@@ -24,7 +24,7 @@ from .url import parse_url, url_from_file
 POLL = 0.2
 PATIENCE = 5.0
 # Seconds that a unit which lost Redis, and has no job to finish, has to stop.
-STOP = 3.0
+STOP = 5.0
 
 
 class Redis:
@@ -115,15 +115,36 @@ def _roll(
 
     A unit that has not stopped after ``stop`` seconds is killed; None leaves that to systemd.
     """
-    for verdict in verdicts:
+    for found in verdicts:
+        verdict = _settle(found, redis, timeout, result) if found.action == "wait" else found
         since = time.monotonic()
         if verdict.action in ("restart", "drain"):
             _systemctl("reset-failed", verdict.unit.name, may_fail=True)
             _systemctl("restart", "--no-block", verdict.unit.name)
         if verdict.action == "restart":
             _await_health(verdict.unit, redis, since, timeout, result, stop)
-        elif verdict.action == "wait":
-            _await_health(verdict.unit, redis, 0.0, timeout, result)
+
+
+def _settle(verdict: Verdict, redis: Redis, timeout: float, result: dict[str, Any]) -> Verdict:
+    """What becomes of a unit that is starting or stopping; adds to the result what has to be done after all."""
+    deadline = time.monotonic() + timeout
+    while verdict.action == "wait":
+        if time.monotonic() > deadline:
+            raise _unwell(verdict, timeout, result)
+        time.sleep(POLL)
+        verdict = _judge(verdict.unit, _show([verdict.unit.name])[0], redis, redis.workers())
+    if verdict.action in ("restart", "drain"):
+        result["restarted" if verdict.action == "restart" else "draining"].append(verdict.unit.name)
+        result["changed"] = True
+    return verdict
+
+
+def _unwell(verdict: Verdict, timeout: float, result: dict[str, Any]) -> LifelineError:
+    name = verdict.unit.name
+    return LifelineError(
+        f"{name} is not well after {timeout:.0f} s: {verdict.reason}. See `journalctl -u {name}` on this host.",
+        **result,
+    )
 
 
 def _started(
@@ -259,11 +280,7 @@ def _await_health(
             _systemctl("kill", "--signal=SIGKILL", unit.name, may_fail=True)
             kill_at = None
         if now > deadline:
-            raise LifelineError(
-                f"{unit.name} is not well {timeout:.0f} s after its start: {verdict.reason}. "
-                f"See `journalctl -u {unit.name}` on this host.",
-                **result,
-            )
+            raise _unwell(verdict, timeout, result)
         time.sleep(POLL)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Iterable, Mapping, Optional, Sequence
 KINDS = ("worker", "scheduler", "web", "other")
 
 # Seconds that a unit may take after its start until it has to be registered and connected.
-GRACE = 5.0
+GRACE = 15.0
 
 PROPERTIES = (
     "Id",
