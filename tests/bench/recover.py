@@ -4,7 +4,7 @@
 """How fast recover.yml gives an estate back whose primary was killed, with the application at work.
 
 Each run kills the primary, with systemd not starting it again, and runs recover.yml at once. Prints progress on stderr
-and one line of JSON: ``first_write_s`` (from the command to the application's first acknowledged job), ``exit_s`` (to its
+and one line of JSON: ``first_write_s`` (from the command to the first job acknowledged again), ``exit_s`` (to its
 end), both medians with the runs beside them, ``lost`` and ``doubled`` jobs over all runs.
 """
 

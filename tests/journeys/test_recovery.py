@@ -1,0 +1,112 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""recover.yml on every estate of the scenario at once: the primary's process dead for good, the primary's host gone.
+
+For each: the plan touches nothing, the run brings the estate back with what was written before, and a second one
+changes nothing. With sentinels, without, and with a single server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from lab import Run, wait_for
+from scene import Estate, Scene, side_by_side
+
+MARK = "rq:journey:acknowledged"
+
+
+@dataclass
+class Story:
+    """What was broken, and the runs after it."""
+
+    fault: str
+    old: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+
+
+def changed(run: Run) -> dict[str, int]:
+    """The play recap's count of changes by host."""
+    return {host: int(count) for host, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", run.output, re.M)}
+
+
+def state(scene: Scene, host: str, unit: str) -> str:
+    """Since when the unit is as it is; changes with every start."""
+    return scene.on(host, "systemctl", "show", "--property=ActiveState,StateChangeTimestampMonotonic", unit)
+
+
+@pytest.fixture(scope="module", params=["process", "host"])
+def story(request: pytest.FixtureRequest, scene: Scene) -> Iterator[Story]:
+    told = Story(request.param)
+    hit = [estate for estate in scene.estates if told.fault == "process" or len(estate.servers) > 1]
+    if not hit:
+        pytest.skip("no estate here has a second server")
+    for estate in hit:
+        (told.old[estate.name],) = scene.primaries(estate)
+        scene.ask(estate, told.old[estate.name], "SET", MARK, told.fault)
+        if len(estate.servers) > 1:
+            acknowledged = scene.ask(estate, told.old[estate.name], "WAIT", str(len(estate.servers) - 1), "5000")
+            assert acknowledged == len(estate.servers) - 1, estate
+
+    def hurt(estate: Estate) -> None:
+        if told.fault == "process":
+            scene.kill_for_good(told.old[estate.name], estate.unit)
+        else:
+            scene.cut_power(told.old[estate.name])
+
+    side_by_side(hurt, hit)
+    dead = [(told.old[estate.name], estate.unit) for estate in hit] if told.fault == "process" else []
+    before = [state(scene, host, unit) for host, unit in dead]
+    told.runs["plan"] = scene.playbook("recover.yml", "--check", check=False)
+    assert [state(scene, host, unit) for host, unit in dead] == before, "the plan started something"
+    told.runs["recovery"] = scene.playbook("recover.yml", check=False)
+    if told.fault == "host":
+        side_by_side(lambda estate: scene.power_on(told.old[estate.name]), hit)
+        for estate in hit:
+            wait_for(lambda e=estate: scene.info(e, told.old[e.name]), f"{estate}'s old primary answering", 60)
+        told.runs["rejoin"] = scene.playbook("recover.yml", check=False)
+    told.runs["again"] = scene.playbook("recover.yml", check=False)
+    yield told
+
+
+def test_every_run_ends_well(story: Story) -> None:
+    ended = {name: run.status for name, run in story.runs.items()}
+    assert set(ended.values()) == {0}, "\n".join(run.output[-4000:] for run in story.runs.values() if run.status)
+
+
+def test_the_plan_changes_nothing(story: Story) -> None:
+    assert set(changed(story.runs["plan"]).values()) == {0}
+
+
+def test_the_plan_says_what_is_wrong(story: Story) -> None:
+    said = story.runs["plan"].output + story.runs["recovery"].output
+    for old in story.old.values():
+        assert f"({old})" in said, old
+
+
+def test_a_second_run_changes_nothing(story: Story) -> None:
+    assert set(changed(story.runs["again"]).values()) == {0}, story.runs["again"].output
+
+
+def test_nothing_acknowledged_is_lost_and_everybody_follows(scene: Scene, estate: Estate, story: Story) -> None:
+    if estate.name not in story.old:
+        pytest.skip("it has no second server")
+    (primary,) = scene.primaries(estate)
+    assert scene.ask(estate, primary, "GET", MARK) == story.fault
+    for host in set(estate.servers) - {primary}:
+        view = scene.info(estate, host)
+        assert (view["master_host"], view["master_link_status"]) == (scene.addresses[primary], "up"), host
+
+
+def test_a_lone_primary_comes_back_from_its_own_data(scene: Scene, estate: Estate, story: Story) -> None:
+    if len(estate.servers) > 1 or story.fault != "process":
+        pytest.skip("it has replicas, or was not killed")
+    assert scene.primaries(estate) == [story.old[estate.name]]
+
+
+def test_no_secret_shows_in_the_runs(scene: Scene, story: Story) -> None:
+    shown = [who for who, secret in scene.passwords.items() for run in story.runs.values() if secret in run.output]
+    assert shown == []
