@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -60,17 +62,27 @@ def enqueue(connection: Any, count: int = 1, queue: str = "default", **given: An
 
 
 def work(
-    connection: Any, queues: Any = ("default",), simple: bool = True, serializer: Any = None, jobs: Any = None
+    connection: Any, queues: Any = ("default",), simple: bool = True, serializer: Any = None, dies_in: Any = None
 ) -> bool:
-    """Work in burst mode until the queues are empty, or that many jobs are done."""
+    """Work in burst mode until the queues are empty, or until the worker comes to its method ``dies_in``."""
     kind = SimpleWorker if simple else Worker
     chosen = _serializer(serializer)
     names = [_queue(connection, name, chosen) for name in queues]
     worker = kind(names, connection=connection, serializer=chosen)
-    options: dict[str, Any] = {"burst": True, "logging_level": "ERROR"}
-    if jobs:
-        options["max_jobs"] = jobs
-    return bool(worker.work(**options))
+    if dies_in:
+        mortal(worker, dies_in)
+    return bool(worker.work(burst=True, logging_level="ERROR"))
+
+
+def mortal(worker: Any, method: str) -> None:
+    """Have the worker killed when it calls that method: the horse with it, if it is the horse that calls."""
+    parent = os.getpid()
+
+    def die(*_args: Any, **_kwargs: Any) -> None:
+        os.kill(parent, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(worker, method, die)
 
 
 def requeue(connection: Any, queue: str = "default", serializer: Any = None, at_front: bool = False) -> int:

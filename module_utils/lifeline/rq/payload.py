@@ -96,7 +96,7 @@ def traceback_text(stored: Optional[bytes]) -> str:
     if not stored:
         return ""
     raw = stored
-    if stored[:1] != b"\x78":  # zlib's first byte, never a text that RQ writes
+    if stored[:2] == b"eJ":  # zlib's first byte in base64
         try:
             raw = base64.b64decode(stored, validate=True)
         except (binascii.Error, ValueError):

@@ -17,7 +17,7 @@ from . import explain, lua
 from .keys import Keys, matching, text
 from .page import BehindError, Lane, Reply, Row, encode, pairs, parse, texts, unpack
 from .payload import function_name
-from .scan import Lost, known_queues, lost_jobs, still_lost, waiting
+from .scan import Lost, known_queues, leased, lost_jobs, still_lost, waiting
 from .selection import selection, stamp
 from .server import Server, target
 from .tally import NO_ERROR, Errors, Tally
@@ -353,7 +353,8 @@ class Run:
             for queue in self.queues():
                 lane = Lane("intermediate", queue, self.keys.intermediate(queue))
                 self.expect_type(lane.key, "list")
-                ids = [job_id for page in waiting(self.server, lane.key) for job_id in page]
+                busy = leased(self.server, self.keys, [queue])  # those are abandoned, if anything
+                ids = [job_id for page in waiting(self.server, lane.key) for job_id in page if job_id not in busy]
                 rows = [Row(job_id, b"", "", b"", queue) for job_id in ids]
                 seen = self.look(lane, len(rows), rows).rows if rows else []
                 if seen:

@@ -127,7 +127,7 @@ def test_nothing_is_lost_and_check_mode_is_exact(shared, jobs, places, scores, o
     predicted = module.requeue(check=True, **given_)
     assert everything(client) == before
     done = module.requeue(**given_)
-    assert done["requeued"] <= predicted["requeued"], "a job of two sources is put back by one"
+    assert done["requeued"] <= predicted["requeued"], "a job in two registries is put back from one"
     assert (done["requeued"] > 0) == (predicted["requeued"] > 0)
     after = held_somewhere(client)
     gone = {job_id for job_id in there - after if not lease(job_id, after)}
