@@ -11,8 +11,8 @@ version_added: "0.1.0"
 description:
   - Each host is a Podman container that boots systemd from a Debian image, has an address of its own on a private
     network, and is reached over SSH with host key checking.
-  - Makes what is missing and leaves alone what is there. A host that lost its power is started, one that is no longer
-    wanted is removed.
+  - Makes what is missing and leaves alone what is there. A host that lost its power is started, one that was cut off is
+    connected again, one that is no longer wanted is removed.
   - Writes an inventory with all that it takes to reach the hosts, a certificate for each, and random passwords.
   - Remembers kernel settings that hosts may change for the whole machine, and gives them back with the last lab.
 options:
@@ -146,6 +146,12 @@ created:
   type: list
   elements: str
   sample: [redis1]
+connected:
+  description: Hosts that were cut off and got connected to the lab's network again.
+  returned: O(state=present)
+  type: list
+  elements: str
+  sample: []
 started:
   description: Hosts that were there without power and got started.
   returned: O(state=present)

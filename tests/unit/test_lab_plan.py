@@ -66,14 +66,23 @@ def test_a_host_without_power_is_started_and_a_frozen_one_is_not(state: str, sta
     assert bool(plan.plan([container("redis1", state=state)], [Host("redis1")], "run1").start) == starts
 
 
+def test_a_host_that_was_cut_off_is_connected_again() -> None:
+    found = plan.plan([replace(container("redis1", state="exited"), connected=False)], [Host("redis1")], "run1")
+    assert (found.connect, found.start, found.create) == (("redis1",), ("redis1",), ())
+    assert plan.connect_argv("lab", "redis1", "10.213.0.11")[3:] == [
+        *("--ip", "10.213.0.11", "--mac-address", "02:4c:0a:d5:00:0b", "--alias", "redis1"),
+        *("lifeline-lab", "lifeline-lab-redis1"),
+    ]
+
+
 def test_containers_are_read_from_podman_and_those_of_others_passed_over() -> None:
     labels = {"lifeline.lab": "lab", "lifeline.lab.host": "redis1", "lifeline.lab.run": "r", "lifeline.lab.memory": ""}
-    listing = [
-        {"Names": ["lifeline-lab-redis1"], "Labels": labels, "State": "Running"},
-        {"Names": ["web"], "Labels": None},
-    ]
+    ours = {"Names": ["lifeline-lab-redis1"], "Labels": labels, "State": "Running", "Networks": ["lifeline-lab"]}
+    listing = [ours, {"Names": ["web"], "Labels": None}]
     found = plan.containers_from(listing)
-    assert [(each.name, each.host, each.state) for each in found] == [("lifeline-lab-redis1", "redis1", "running")]
+    assert [(each.name, each.host, each.state, each.connected) for each in found] == [
+        ("lifeline-lab-redis1", "redis1", "running", True)
+    ]
 
 
 def test_the_subnet_is_the_first_that_clashes_with_nothing() -> None:

@@ -60,19 +60,21 @@ class Container:
     release: str
     memory: str
     state: str
+    connected: bool = True
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done with containers: names of hosts to remove, create and start."""
+    """What is to be done with containers: names of hosts to remove, create, connect to the network and start."""
 
     remove: tuple[str, ...]
     create: tuple[str, ...]
+    connect: tuple[str, ...]
     start: tuple[str, ...]
 
     @property
     def empty(self) -> bool:
-        return not (self.remove or self.create or self.start)
+        return not (self.remove or self.create or self.connect or self.start)
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def containers_from(listing: Iterable[Mapping[str, Any]]) -> list[Container]:
                 release=labels.get(f"{LABEL}.release", ""),
                 memory=labels.get(f"{LABEL}.memory", ""),
                 state=str(item.get("State", "")).lower(),
+                connected=network_name(labels[LABEL]) in (item.get("Networks") or ()),
             )
         )
     return found
@@ -149,7 +152,7 @@ def plan(current: Sequence[Container], wanted: Sequence[Host], run: str) -> Plan
     """What turns the containers of one lab into the wanted hosts.
 
     ``run`` is the identity of the lab's keys: a container that was made with others cannot be reached and is made
-    again, as is one whose release or memory differs. One that lost its power is started.
+    again, as is one whose release or memory differs. One that was cut off is connected, one without power started.
     """
     have = {container.host: container for container in current}
     stale = {
@@ -164,6 +167,7 @@ def plan(current: Sequence[Container], wanted: Sequence[Host], run: str) -> Plan
     return Plan(
         remove=tuple(sorted(set(have) - set(kept))),
         create=tuple(name for name in names if name not in kept),
+        connect=tuple(name for name in kept if not have[name].connected),
         start=tuple(name for name in kept if have[name].state not in ("running", "paused")),
     )
 
@@ -325,6 +329,12 @@ def setting_value(text: str) -> str:
     """The value in a file of /proc/sys or /sys: the word in brackets, where the file offers a choice."""
     chosen = re.search(r"\[(\w+)\]", text)
     return chosen.group(1) if chosen else text.strip()
+
+
+def connect_argv(lab: str, host: str, address: str) -> list[str]:
+    """The command that connects a host which was cut off to the lab's network again, as it was."""
+    argv = ["podman", "network", "connect", "--ip", address, "--mac-address", mac_address(address), "--alias", host]
+    return [*argv, network_name(lab), container_name(lab, host)]
 
 
 def inventory(hosts: Sequence[Host], addresses: Mapping[str, str], variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,14 @@ def _present(params: dict[str, Any], directory: Directory, check: bool) -> dict[
     current = [] if lacking and check else _own_containers(lab, directory)
     state = directory.state()
     todo = plan.plan(current, hosts, state.get("run", ""))
-    result = {"installed": lacking, "removed": todo.remove, "created": todo.create, "started": todo.start, "built": []}
+    result = {
+        "installed": lacking,
+        "removed": todo.remove,
+        "created": todo.create,
+        "connected": todo.connect,
+        "started": todo.start,
+        "built": [],
+    }
     changed = bool(lacking) or not todo.empty
     if check:
         return {**result, "changed": changed, "diff": _diff(current, hosts)}
@@ -49,7 +56,11 @@ def _present(params: dict[str, Any], directory: Directory, check: bool) -> dict[
         files.make_lab_keys(directory, lab)
         directory.save_state(state)
     # Connections that were kept open to hosts that are gone, or were, would hang.
-    gone = [at for name, at in state["addresses"].items() if name in (*todo.remove, *todo.create, *todo.start)]
+    gone = [
+        at
+        for name, at in state["addresses"].items()
+        if name in {*todo.remove, *todo.create, *todo.connect, *todo.start}
+    ]
     _close_connections(params["control_path_dir"], state["run"], gone)
     if todo.create:
         # Removing first frees the addresses.
@@ -57,6 +68,8 @@ def _present(params: dict[str, Any], directory: Directory, check: bool) -> dict[
         result["built"] = _create(params, directory, state, [host for host in hosts if host.name in todo.create])
     elif todo.remove:
         _remove(todo.remove, lab)
+    for name in todo.connect:
+        machine.run(plan.connect_argv(lab, name, state["addresses"][name]), f"connect the host {name}")
     if todo.start:
         machine.run(["podman", "start", *(plan.container_name(lab, name) for name in todo.start)], "start the hosts")
     state["addresses"] = {host.name: state["addresses"][host.name] for host in hosts}
