@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Where `make setup` puts a redis-server; what few machines have in sbin comes after it.
+os.environ["PATH"] = f"{ROOT / '.cache' / 'bin'}:{os.environ['PATH']}:/usr/sbin:/sbin"
 
 for directory in (ROOT / "tests" / "tools", ROOT / "module_utils"):
     sys.path.insert(0, str(directory))

@@ -34,6 +34,7 @@ def run(name: str) -> int:
         "PY_COLORS": "0",
         "ANSIBLE_FORCE_COLOR": "0",
         "NO_COLOR": "1",
+        "COLUMNS": "500",
     }
     command = [str(Path(sys.executable).parent / "molecule"), "test", "--scenario-name", name]
     with (

@@ -238,8 +238,8 @@ class Servers:
 
 
 def find(executable: str) -> str:
-    """Full path of a server program; it may lie in sbin, which is not on every user's PATH."""
-    path = shutil.which(executable) or shutil.which(executable, path="/usr/bin:/usr/sbin:/usr/local/bin")
+    """Full path of a server program."""
+    path = shutil.which(executable)
     assert path, f"{executable} is not installed; `make setup` installs it"
     return path
 
