@@ -188,7 +188,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lifeline.services import work
 from ansible.module_utils.lifeline.spec import run
 
-
 KINDS = ["worker", "scheduler", "web", "other"]
 
 

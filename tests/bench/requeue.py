@@ -64,7 +64,8 @@ for i = first, first + count - 1 do
 end
 """
 
-FRAME = '  File "/srv/app/lib/python3.11/site-packages/rq/worker/base.py", line {0}, in frame{0}\n    code_of_{0}(argument)\n'
+FRAME = '  File "/srv/app/lib/python3.11/site-packages/rq/worker/base.py", line {0}, in frame{0}\n'
+FRAME += "    code_of_{0}(argument)\n"
 
 PINGER = """
 import json, signal, sys, time
@@ -282,7 +283,8 @@ def durable(servers: Servers, jobs: int) -> dict[str, float]:
     wait_for(lambda: server.client().wait(1, 5000) == 1, "the replica to catch up", 60)
     _, confirmed, _ = module(server.port, wait_replicas=1, wait_timeout=5000)
     say(
-        f"AOF everysec and a replica, {jobs:,} jobs: {seconds:.2f} s; each batch confirmed by the replica: {confirmed:.2f} s"
+        f"AOF everysec and a replica, {jobs:,} jobs: {seconds:.2f} s; each batch confirmed by the replica: "
+        f"{confirmed:.2f} s"
     )
     return {"aof_replica_s": round(seconds, 2), "wait_1_s": round(confirmed, 2)}
 

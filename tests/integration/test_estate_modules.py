@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""redis_health, redis_failover and redis_canary against real servers and sentinels, with the oldest and newest redis-py."""
+"""redis_health, redis_failover and redis_canary against real servers and sentinels."""
 
 from __future__ import annotations
 
