@@ -52,7 +52,7 @@ def collect(
     """The evidence of one host, as plain data that survives JSON.
 
     ``{version, host, service, time, took_s, library, nodes{}, sentinels{}, units{}, files{}, disk{}}``; ``time`` is
-    this host's clock in seconds since 1970, sizes are bytes. Takes no longer than about twice the credentials' timeouts.
+    this host's clock in seconds since 1970, sizes are bytes. Takes no longer than twice the credentials' timeouts.
     """
     started = time.monotonic()
     evidence: dict[str, Any] = {
