@@ -49,7 +49,7 @@ def test_variables_are_named_after_their_role(role: Path) -> None:
 
 @each_role
 def test_the_readme_has_a_row_for_each_variable(role: Path) -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", (role / "README.md").read_text(), flags=re.MULTILINE)
+    rows = re.findall(rf"^\| `({role.name}_\w+)` \|", (role / "README.md").read_text(), flags=re.MULTILINE)
     assert sorted(rows) == sorted(defaults(role))
 
 
