@@ -49,7 +49,7 @@ lint: $(READY) ## Linters, types, syntax of playbooks, documentation of modules 
 	@$(say) "yamllint"
 	@yamllint --strict .
 	@$(say) "ansible-lint: profile production, nothing skipped"
-	@ansible-lint --nocolor --quiet
+	@ansible-lint --nocolor -q
 	@$(say) "ansible-config: ansible.cfg has only settings that exist"
 	@ansible-config validate -t all
 	@$(MAKE) syntax

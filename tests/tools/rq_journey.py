@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from typing import Any
 
 import redis
 import rq
@@ -34,8 +35,8 @@ def sleep() -> None:
 def main() -> None:
     port, user, password = sys.argv[1:]
     connection = redis.Redis(port=int(port), username=user, password=password)
-    queue = rq.Queue("work", connection=connection)
-    first = queue.enqueue(add, 1, 2, meta={"a": 1}, result_ttl=60)
+    queue: Any = rq.Queue("work", connection=connection)
+    first: Any = queue.enqueue(add, 1, 2, meta={"a": 1}, result_ttl=60)
     queue.enqueue(add, 3, 4, depends_on=first)
     broken = queue.enqueue(fail, retry=rq.Retry(max=1))
     queue.enqueue_in(timedelta(seconds=0), add, 5, 6)
@@ -79,6 +80,7 @@ def main() -> None:
     connection.setex("session:1", 60, "data")
     assert connection.get("session:1") == b"data"
     connection.delete("session:1")
+    batch: Any
     with connection.pipeline() as batch:
         batch.watch("rq:own")
         batch.multi()

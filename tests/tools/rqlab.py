@@ -124,7 +124,7 @@ class DiedError(AssertionError):
 
 def fail(rq: Any, client: Any, count: int = 5, **options: Any) -> list[str]:
     """Jobs that ran and failed; they succeed from now on."""
-    ids = rq.enqueue(count=count, **options)
+    ids: list[str] = rq.enqueue(count=count, **options)
     client.set("test:fail", 1)
     rq.work(queues=[options.get("queue", "default")], serializer=options.get("serializer"))
     client.delete("test:fail")
