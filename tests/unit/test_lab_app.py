@@ -45,6 +45,27 @@ def test_a_line_that_a_power_cut_tore_is_passed_over(check: ModuleType) -> None:
     assert check.acknowledged('{"id": "a", "at": 1}\n{"id": "b", "a') == {"a"}
 
 
+class Holding:
+    """A Redis that holds nothing but one job in its queue."""
+
+    def lrange(self, key: str, *_range: int) -> list[bytes]:
+        return [b"waits"] if key == "rq:queue:orchestrator" else []
+
+    def zrange(self, *_arguments: object) -> list[bytes]:
+        return []
+
+
+def test_jobs_that_another_host_ran_or_acknowledged_are_counted_once(check: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "executions").mkdir()
+    (tmp_path / "executions" / "theirs.1").touch()
+    (tmp_path / "acknowledged.jsonl").write_text('{"id": "ours"}\n{"id": "gone"}\n{"id": "waits"}\n')
+    other = {"acknowledged": ["theirs"], "executions": ["ours.1"]}
+    found = check.look(tmp_path, [other], Holding())
+    counts = {key: found[key] for key in ("acknowledged", "executed", "lost", "doubled", "pending")}
+    assert counts == {"acknowledged": 4, "executed": 2, "lost": 1, "doubled": 0, "pending": 1}
+    assert check.traces(tmp_path) == {"acknowledged": ["gone", "ours", "waits"], "executions": ["theirs.1"]}
+
+
 def test_the_producer_says_when_the_outage_began_and_ended() -> None:
     produce = load("tools/produce")
     answers = [

@@ -6,6 +6,9 @@
 Prints {acknowledged, executed, lost, doubled, pending, failed} and the ids behind lost, doubled and failed. A job is
 lost when it was acknowledged, left no trace of an execution, and Redis holds it neither to run nor as failed.
 With --wait it looks again until nothing is pending, or the time is up. Exit status 2 when Redis does not answer.
+
+Workers of any host run the jobs of all hosts. Where there are several, run `check.py --export` on each of the others,
+and give the files with its output as --with on one.
 """
 
 from __future__ import annotations
@@ -61,34 +64,48 @@ def environment(text: str) -> Mapping[str, str]:
     return {name: value.strip('"') for name, _, value in lines}
 
 
-def look(state: Path, redis: Any) -> dict[str, Any]:
+def traces(state: Path) -> dict[str, list[str]]:
+    """What this host knows: ids that it acknowledged, and files that executions left here."""
+    listed, executions = state / "acknowledged.jsonl", state / "executions"
+    return {
+        "acknowledged": sorted(acknowledged(listed.read_text(encoding="utf-8"))) if listed.exists() else [],
+        "executions": sorted(path.name for path in executions.iterdir()) if executions.exists() else [],
+    }
+
+
+def look(state: Path, others: Iterable[Mapping[str, list[str]]], redis: Any) -> dict[str, Any]:
     """One look. Redis first: what it holds now may have run by the time the files are counted, but not the reverse."""
     pending = {job.decode() for job in redis.lrange(f"rq:queue:{QUEUE}", 0, -1)}
     pending |= {job.decode() for job in redis.lrange(f"rq:queue:{QUEUE}:intermediate", 0, -1)}
     for registry in PENDING:
         pending |= {job.decode().partition(":")[0] for job in redis.zrange(f"rq:{registry}:{QUEUE}", 0, -1)}
     failed = {job.decode() for job in redis.zrange(f"rq:failed:{QUEUE}", 0, -1)}
-    listed = state / "acknowledged.jsonl"
-    acked = acknowledged(listed.read_text(encoding="utf-8")) if listed.exists() else set()
-    executions = state / "executions"
-    names = [path.name for path in executions.iterdir()] if executions.exists() else []
-    return report(acked, names, pending, failed)
+    hosts = [traces(state), *others]
+    acked = {job for host in hosts for job in host["acknowledged"]}
+    return report(acked, [name for host in hosts for name in host["executions"]], pending, failed)
 
 
 def main() -> int:
-    import redis as library
-
     parser = argparse.ArgumentParser(description="Count what became of every acknowledged job.")
     parser.add_argument("--state", type=Path, default=Path("/var/lib/rq"))
     parser.add_argument("--environment", type=Path, default=Path("/etc/rq/redis.env"))
     parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait until nothing is pending")
+    parser.add_argument("--export", action="store_true", help="print what this host knows, and nothing else")
+    parser.add_argument("--with", dest="others", type=Path, action="append", default=[], help="export of another host")
     arguments = parser.parse_args()
+    if arguments.export:
+        print(json.dumps(traces(arguments.state)))
+        return 0
+
+    import redis as library
+
+    others = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.others]
     url = environment(arguments.environment.read_text(encoding="utf-8"))["REDIS_URL"]
     client = library.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5)
     deadline = time.monotonic() + arguments.wait
     while True:
         try:
-            result = look(arguments.state, client)
+            result = look(arguments.state, others, client)
         except (library.RedisError, OSError) as error:
             if time.monotonic() > deadline:
                 print(json.dumps({"error": type(error).__name__}))
