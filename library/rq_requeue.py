@@ -275,7 +275,7 @@ rate:
   type: int
   sample: 72952
 max_batch_ms:
-  description: The longest that a batch took, less the round trip, in milliseconds.
+  description: How long batches kept the server busy, in milliseconds; the largest average of eight in a row.
   returned: always
   type: float
   sample: 3.1

@@ -19,7 +19,7 @@ from lifeline.rq.keys import Keys, matching, text
 from lifeline.rq.page import BehindError, Lane, encode, parse, texts
 from lifeline.rq.payload import UNKNOWN, exception_name, function_name, probably_completed, traceback_text
 from lifeline.rq.progress import Progress, duration
-from lifeline.rq.requeue import retries, spelled
+from lifeline.rq.requeue import fitting, retries, spelled
 from lifeline.rq.selection import Selection, age, moment, selection, stamp
 from lifeline.rq.server import passing, target
 from lifeline.rq.tally import Errors, Tally
@@ -352,3 +352,19 @@ class TestWords:
         done = {"requeued": 2, "sources": {"failed": 2}, "notes": {"failed": "Again."}, "duration": 1, "rate": 2}
         assert report.done(done)[0] == "2 jobs were put back in 1.0 s (2 jobs/s): 2 failed."
         assert "would be put back" in report.done(done, check=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "took", "fits"),
+    [
+        (200, 3.0, 200),
+        (200, 6.0, 100),
+        (200, 60.0, 100),
+        (30, 9.0, 25),
+        (100, 1.0, 150),
+        (180, 0.5, 200),
+        (200, 0, 200),
+    ],
+)
+def test_batches_are_fitted_to_the_stall_that_is_allowed(size, took, fits):
+    assert fitting(size, took, 3.0, 200) == fits

@@ -31,6 +31,7 @@ HOLD_SECONDS = 3153600000
 ABANDONED = "rq.exceptions.AbandonedJobError"
 HEADS_AT_ONCE = 100
 SMALLEST_BATCH = 25
+BATCHES_TIMED = 8
 REGISTRY = {
     "failed": "failed",
     "abandoned": "wip",
@@ -68,7 +69,7 @@ class Run:
         self.lanes: list[Lane] = []
         self.before: dict[str, dict[str, int]] = {}
         self.sample_every = 1.0
-        self.wire_ms = 0.0
+        self._timed = (0, 0)
         self._sample: list[bytes] = []
         self.notices: list[str] = []
         self.first_look: list[tuple[Lane, list[Row]]] = []
@@ -196,10 +197,9 @@ class Run:
             ids=self.ids_wanted(size), **self.errors.sent(),
         )  # fmt: skip
         arguments = self.arguments(lane, settings, rows)
-        began = time.monotonic()
         reply = parse(self.server.again(lambda: self.server.run(lua.MOVE, [lane.key], arguments)))
         self.batch += 1
-        self.adapt((time.monotonic() - began) * 1000 - self.wire_ms)
+        self.adapt()
         self.tally.moved(lane, reply.queues)
         for digest, count in reply.counts.items():
             self.tally.errors[self.errors.of(digest).name] += count
@@ -234,15 +234,19 @@ class Run:
             return size
         return math.ceil(size * self.sample_every)
 
-    def adapt(self, took: float) -> None:
-        """Keep the server's stalls short: halve the batch when one took too long, grow it again otherwise."""
+    def adapt(self) -> None:
+        """Keep the server's stalls short: fit the batches to the time that the last few took it."""
         self.tally.batches += 1
+        if self.tally.batches % BATCHES_TIMED:
+            return
+        calls, spent = self.server.again(self.server.script_time)
+        before_calls, before_spent = self._timed
+        self._timed = (calls, spent)
+        if not before_calls or calls <= before_calls:  # the first time, or another server
+            return
+        took = (spent - before_spent) / (calls - before_calls) / 1000
         self.tally.max_batch_ms = max(self.tally.max_batch_ms, took)
-        most = self.batch_size()
-        if took > self.params["max_stall_ms"]:
-            self.size = max(min(SMALLEST_BATCH, most), self.size // 2)
-        elif took < self.params["max_stall_ms"] / 2:
-            self.size = min(most, self.size + self.size // 4 + 1)
+        self.size = fitting(self.size, took, self.params["max_stall_ms"], self.batch_size())
 
     def batch_size(self) -> int:
         """The largest batch: what was asked for, or a tenth of a second at a given rate."""
@@ -464,7 +468,6 @@ class Run:
         bound = sum(lane.total for lane in self.lanes)
         self.sample_every = min(1.0, self.params["sample"] / max(1, bound))
         self._done_before = self.tally.requeued
-        self.wire_ms = self.server.again(self.server.round_trip) * 1000
         try:
             finished = self.through(state, bound)
         except LifelineError as error:
@@ -604,6 +607,15 @@ class Run:
         if not finished:
             found["resume"] = self.state()
         return found
+
+
+def fitting(size: int, took: float, most_ms: float, largest: int) -> int:
+    """The size of batches that take the server ``most_ms``, when those of ``size`` took it ``took`` milliseconds."""
+    if took <= 0:
+        return largest
+    # At most by half at a time: a few slow batches may be somebody else's doing.
+    wanted = size * min(1.5, max(0.5, most_ms / took))
+    return max(min(SMALLEST_BATCH, largest), min(largest, int(wanted)))
 
 
 def retries(given: str) -> Optional[int]:
