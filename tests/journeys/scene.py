@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,7 +47,10 @@ class Scene(Lab):
     """The lab of one scenario."""
 
     def __init__(self, scenario: str) -> None:
-        super().__init__(scenario, ROOT / "molecule" / scenario / "inventory")
+        home = ROOT / "molecule" / scenario
+        # As molecule/*/lab.yml names it.
+        name = f"{scenario}-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:6]}"
+        super().__init__(name, home / "inventory")
         self.cache = ROOT / ".cache" / "molecule"
         self.cache.mkdir(parents=True, exist_ok=True)
         self.primaries_file = self.cache / f"{scenario}-primaries.json"
