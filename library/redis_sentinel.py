@@ -69,6 +69,13 @@ options:
     description: Sentinels there are, this one included, that it must come to see.
     type: int
     default: 1
+  wait_after_change:
+    description:
+      - Whether to wait also in a call that changed something.
+      - V(false) leaves that to a following call, so that all sentinels of an estate have their new passwords before one
+        waits for the others.
+    type: bool
+    default: true
   wait_timeout:
     description: Seconds to wait for the Sentinel to answer, and for it to see all.
     type: float
@@ -130,9 +137,14 @@ sentinels:
   description: Number of sentinels that it sees, itself included.
   returned: when it monitors O(name)
   type: int
+silent_sentinels:
+  description: Other sentinels that do not answer this one.
+  returned: when it waited
+  type: list
+  elements: str
 quorum:
   description: What C(SENTINEL CKQUORUM) says.
-  returned: except in check mode
+  returned: when it waited
   type: str
   sample: OK 3 usable Sentinels. Quorum and failover authorization can be reached
 """
@@ -158,6 +170,7 @@ def main():
         "start_files": {"type": "list", "elements": "path", "default": []},
         "replicas": {"type": "int", "default": 0},
         "sentinels": {"type": "int", "default": 1},
+        "wait_after_change": {"type": "bool", "default": True},
         "wait_timeout": {"type": "float", "default": 30.0},
         **connection_spec(),
     }

@@ -20,6 +20,8 @@ from .configure import newer_files, read_text
 from .errors import LifelineError
 
 POLL_SECONDS = 0.2
+PEER_SECONDS = 5.0  # a peer that is back answers within two pings, one a second
+RECONNECT_SECONDS = 2.5
 
 
 @dataclass(frozen=True)
@@ -160,11 +162,12 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     steps = plan(current, wanted, current.address is not None and _same_host(current.address, wanted))
     if steps.repoint:
         one.confirm_repoint(current, wanted)
-    if not check:
-        one.send(steps)
     one.result["changed"] = bool(steps.commands)
     one.result["commands"] = shown(steps.commands)
+    # Users first: peers that have new passwords already must find them here.
     one.users(steps)
+    if not check:
+        one.send(steps)
     one.result["diff"] = {
         side: "".join(f"{name} {values[name]}\n" for name in sorted(values))
         for side, values in (("before", steps.before), ("after", steps.after))
@@ -286,18 +289,19 @@ class _Sentinel:
     def see_all(self, wanted: Wanted) -> None:
         """Wait until the Sentinel sees every replica and every other sentinel (fault F39), and its quorum holds."""
         deadline = time.monotonic() + self.params["wait_timeout"]
+        wait = not self.check and (self.params["wait_after_change"] or not self.result["changed"])
         while True:
             state = self._state(wanted.name)
             if state is None:  # check mode, before the first MONITOR
                 return
             missing = incomplete(state, self.params["replicas"], self.params["sentinels"])
-            if not missing or self.check or time.monotonic() >= deadline:
+            if not missing or not wait or time.monotonic() >= deadline:
                 break
             time.sleep(POLL_SECONDS)
         self.result["primary"] = {"host": str(state["ip"]), "port": int(state["port"])}
         self.result["replicas"] = int(state["num-slaves"])
         self.result["sentinels"] = int(state["num-other-sentinels"]) + 1
-        if self.check:
+        if not wait:
             return
         if missing:
             raise LifelineError(
@@ -305,14 +309,51 @@ class _Sentinel:
                 f"{self.params['wait_timeout']:g} s: see whether they run, and whether firewall and ACL let it in.",
                 **self.result,
             )
-        try:
-            self.result["quorum"] = str(self.client.execute_command("SENTINEL", "CKQUORUM", wanted.name))
-        except CONNECTION_ERRORS as error:
+        self._hear_all(wanted, deadline)
+
+    def _hear_all(self, wanted: Wanted, deadline: float) -> None:
+        """Wait until the quorum holds, and for a moment until every peer answers.
+
+        A Sentinel that came with a new password before its peer knew it stays on that connection for ever, refused
+        (seen on Redis 8.0: a quorum lost until somebody looked). Giving it its own password again makes it reconnect.
+        """
+        patience = min(deadline, time.monotonic() + PEER_SECONDS)
+        again = 0.0
+        while True:
+            silent = self._silent_peers(wanted.name)
+            refusal = self._quorum_refusal(wanted.name)
+            now = time.monotonic()
+            if (not silent and not refusal) or now >= (deadline if refusal else patience):
+                break
+            if silent and now >= again:
+                for name, value in wanted.own_secrets.items():
+                    self._sentinel("CONFIG", "SET", name, value)
+                again = now + RECONNECT_SECONDS
+            time.sleep(POLL_SECONDS)
+        self.result["silent_sentinels"] = silent
+        if refusal:
             raise LifelineError(
-                f"Sentinel at {self.endpoint} could not fail {wanted.name} over now ({reason(error)}): bring the other "
+                f"Sentinel at {self.endpoint} could not fail {wanted.name} over now ({refusal}): bring the other "
                 "sentinels back, or correct the quorum.",
                 **self.result,
-            ) from error
+            )
+
+    def _silent_peers(self, name: str) -> list[str]:
+        """Other sentinels that do not answer this one, as ``host:port``."""
+        found = self._sentinel("SENTINELS", name, parsed=True)
+        return sorted(
+            f"{one['ip']}:{one['port']}"
+            for one in found
+            if {"s_down", "disconnected"} & set(str(one["flags"]).split(","))
+        )
+
+    def _quorum_refusal(self, name: str) -> str:
+        """Why a failover could not be authorized, or empty."""
+        try:
+            self.result["quorum"] = str(self.client.execute_command("SENTINEL", "CKQUORUM", name))
+        except CONNECTION_ERRORS as error:
+            return reason(error)
+        return ""
 
 
 def _config_value(reply: Any) -> Optional[str]:

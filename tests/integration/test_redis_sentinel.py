@@ -161,6 +161,43 @@ def test_users_of_a_sentinel(redis_server: Servers, run_module: Modules) -> None
     assert client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", ESTATE)[1] == str(primary.port)
 
 
+def test_sentinels_hear_each_other_after_their_password_changed(redis_server: Servers, run_module: Modules) -> None:
+    """One that reconnects before its peer knows the new password stays refused until somebody makes it try again."""
+    old, new = "old#1", "new#1"
+    rules = {"operator": "&* +@all", "sentinel": "&__sentinel__:hello +@all", "default": "-@all"}
+    primary = redis_server()
+    login = ("sentinel sentinel-user sentinel", f"sentinel sentinel-pass {old}")
+    watchers = [
+        redis_server.sentinel(
+            ESTATE, primary, quorum=2, lines=login, users={name: (old, rule) for name, rule in rules.items()}
+        )
+        for _ in range(3)
+    ]
+
+    def wanted(one: Server, password: str, **more: Any) -> dict[str, Any]:
+        path = one.directory / "users.acl"
+        digests = {"operator": old, "sentinel": password, "default": old}
+        path.write_text(
+            "".join(
+                f"user {name} on #{hashlib.sha256(digests[name].encode()).hexdigest()} {rule}\n"
+                for name, rule in rules.items()
+            )
+        )
+        login = {"sentinel_user": "sentinel", "sentinel_pass": password, "acl_file": str(path)}
+        return {**options(one, primary, quorum=2, sentinels=3), **one.login("operator"), **login, **more}
+
+    for one in watchers:
+        assert run_module("redis_sentinel", wanted(one, old))["silent_sentinels"] == []
+    for one in watchers:  # one after the other: the worst order there is
+        result = run_module("redis_sentinel", wanted(one, new, wait_after_change=False))
+        assert "ACL LOAD" in result["commands"]
+    for one in watchers:
+        result = run_module("redis_sentinel", wanted(one, new))
+        assert not result.changed
+        assert result["silent_sentinels"] == []
+        assert result["quorum"].startswith("OK 3 usable")
+
+
 def test_a_certificate_newer_than_the_process_needs_a_restart(
     redis_server: Servers, run_module: Modules, tmp_path: Any
 ) -> None:
