@@ -42,6 +42,12 @@ options:
     description: Variable of the URL in O(url_file).
     type: str
     default: REDIS_URL
+  url_optional:
+    description:
+      - Whether it is fine that O(url_file) does not exist. Nothing is written then, and RV(address) is empty.
+      - For hosts that may or may not run an application of which this is known.
+    type: bool
+    default: false
   key_prefix:
     description: Start of the key's name; the login must be allowed to write such keys.
     type: str
@@ -80,7 +86,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 address:
-  description: Where the write was taken.
+  description: Where the write was taken; empty when O(url_optional) let the host go without.
   returned: success
   type: str
   sample: 127.0.0.1:6379
@@ -103,6 +109,7 @@ def main():
             "service": {"type": "str", "default": "redis"},
             "url_file": {"type": "path"},
             "url_variable": {"type": "str", "default": "REDIS_URL"},
+            "url_optional": {"type": "bool", "default": False},
             "key_prefix": {"type": "str", "default": "rq:lifeline:canary:", "no_log": False},
             "wait": {"type": "float", "default": 10.0},
             **connection_spec(),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from typing import Any, Optional
@@ -22,8 +23,11 @@ def prove(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Module ``redis_canary``: write, read and delete one key, trying again until ``wait`` seconds have passed.
 
     Returns ``{changed: False, address, waited_s}``. In check mode it sends PING and writes nothing.
+    The address is empty when there was no ``url_file`` and none was needed.
     Raises LifelineError with the last reason when no write was taken in time.
     """
+    if params["url_optional"] and params["url_file"] and not os.path.exists(params["url_file"]):
+        return {"changed": False, "address": "", "waited_s": 0.0}
     endpoint, credentials, database = _application(params)
     sentinels = endpoints(params["sentinels"] or [])
     started = time.monotonic()

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from lifeline.topology import AGREED, build
@@ -165,3 +167,16 @@ def test_the_canary_fails_on_a_replica_and_finds_the_primary_through_sentinel(
     assert "readonly" in result["msg"] and f"127.0.0.1:{nodes[1].port}" in result["msg"]
     asked = {**nodes[1].login(), "sentinels": [watchers[0].node()], "service": "estate"}
     assert run_module("redis_canary", asked)["address"] == f"127.0.0.1:{nodes[0].port}"
+
+
+def test_the_canary_writes_as_the_application_would(redis_server: Servers, run_module: Modules, tmp_path: Path) -> None:
+    server = redis_server(users={"app": ("it's \"#%\\", "~rq:* +@all"), "default": ("other", "~* +@all")})
+    password = quote("it's \"#%\\", safe="")
+    file = tmp_path / "redis.env"
+    asked = {"url_file": str(file), "key_prefix": "rq:canary:"}
+    assert "does not exist" in run_module("redis_canary", asked, fails=True)["msg"]
+    assert run_module("redis_canary", {**asked, "url_optional": True})["address"] == ""
+    file.write_text(f'REDIS_URL="redis://app:{password}@127.0.0.1:{server.port}/0"\n')
+    result = run_module("redis_canary", asked)
+    assert result["address"] == f"127.0.0.1:{server.port}"
+    assert password not in str(result.data)
