@@ -9,6 +9,9 @@ rss_mb        the module's memory at its peak, at 1,000,000
 orphan_scan_s one look for orphans at 1,000,000 queued jobs
 limit_ratio   time at 100,000 against the physical limit: the same writes as one pipelined stream, without any check
 
+Keys that begin with cpu_ are the same in processor time of client and server together: what the clock shows where
+nobody else is at work, since the two take turns, and what can still be compared on a busy machine (``load``).
+
 ``requeue.py [--jobs-large N] [--jobs N]`` for smaller runs. RQ's command is measured on a tenth of the jobs and scaled
 when --scaled is given, since it takes minutes.
 """
@@ -25,6 +28,7 @@ import sys
 import tempfile
 import time
 import zlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -177,10 +181,27 @@ def answers(process: subprocess.Popen[str]) -> tuple[float, float]:
     return p99, most
 
 
-def module(port: int, **options: Any) -> tuple[dict[str, Any], float, float]:
-    """rq_requeue as a host runs it: result, seconds from start to exit, memory at its peak in MB."""
-    arguments = {"login_port": port, "queues": ["default"], "all_jobs": True, "max_jobs": 0, **options}
-    began = time.perf_counter()
+@dataclass(frozen=True)
+class Taken:
+    """What something took: seconds by the clock, processor seconds of client and server, memory at its peak in MB."""
+
+    seconds: float
+    cpu: float
+    rss: float = 0.0
+
+
+def busy(server: Server) -> float:
+    """Processor seconds of the server until now."""
+    found = server.client().info("cpu")
+    return float(found["used_cpu_user"]) + float(found["used_cpu_sys"])
+
+
+def module(server: Server, port: int = 0, **options: Any) -> tuple[dict[str, Any], Taken]:
+    """rq_requeue as a host runs it."""
+    arguments = {
+        "login_port": port or server.port, "queues": ["default"], "all_jobs": True, "max_jobs": 0, **options
+    }  # fmt: skip
+    before, began = busy(server), time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", STARTER, ROOT / "library" / "rq_requeue.py", ROOT / "module_utils", shim()],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -192,49 +213,59 @@ def module(port: int, **options: Any) -> tuple[dict[str, Any], float, float]:
     _, _, usage = os.wait4(process.pid, 0)
     result = json.loads(printed.strip().splitlines()[-1])
     assert not result.get("failed"), result
-    return result, time.perf_counter() - began, usage.ru_maxrss / 1024
+    seconds = time.perf_counter() - began
+    return result, Taken(seconds, busy(server) - before + usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def command(port: int) -> float:
-    """Seconds of RQ's own command, start to exit."""
+def command(server: Server, port: int = 0) -> Taken:
+    """RQ's own command, start to exit."""
     program = interpreter(NEWEST).parent / "rq"
-    began = time.perf_counter()
-    subprocess.run(
-        [program, "requeue", "--queue", "default", "--all", "--url", f"redis://127.0.0.1:{port}"],
-        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    before, began = busy(server), time.perf_counter()
+    process = subprocess.Popen(
+        [program, "requeue", "--queue", "default", "--all", "--url", f"redis://127.0.0.1:{port or server.port}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    return time.perf_counter() - began
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0, "rq requeue failed"
+    return Taken(time.perf_counter() - began, busy(server) - before + usage.ru_utime + usage.ru_stime)
 
 
-def stream(script: str, port: int) -> float:
-    """Seconds of one of the streams above."""
-    return float(subprocess.run([sys.executable, "-c", script, str(port)], check=True, capture_output=True).stdout)
+def stream(script: str, server: Server) -> Taken:
+    """One of the streams above; only the server's processor time counts."""
+    before = busy(server)
+    done = subprocess.run([sys.executable, "-c", script, str(server.port)], check=True, capture_output=True)
+    return Taken(float(done.stdout), busy(server) - before)
 
 
 def side_by_side(server: Server, jobs: int, scaled: bool) -> dict[str, float]:
     """RQ's command, the module and the physical limit, in turn on equal data."""
-    found: dict[str, float] = {}
     seed(server, jobs)
-    _, module_s, _ = module(server.port)
-    say(f"rq_requeue, {jobs:,} jobs with tracebacks: {module_s:.2f} s, start to exit")
+    _, first = module(server)
     fewer = jobs // 10 if scaled else jobs
     seed(server, fewer)
-    command_s = command(server.port) * jobs / fewer
+    theirs, times = command(server), jobs / fewer
     assert server.client().zcard("rq:failed:default") == 0
-    say(f"rq requeue --all (RQ {NEWEST}), the same: {command_s:.1f} s" + (" (scaled from a tenth)" if scaled else ""))
     seed(server, jobs)
-    again, again_s, _ = module(server.port)
-    say(f"rq_requeue again: {again_s:.2f} s; {again['rate']:,} jobs/s inside, {again['batches']} batches")
+    result, again = module(server)
     seed(server, jobs)
-    client_s = stream(LIMIT, server.port)
+    client = stream(LIMIT, server)
     seed(server, jobs)
-    raw_s = stream(RAW, server.port)
-    say(f"the same writes without checks: {client_s:.2f} s pipelined by redis-py, {raw_s:.2f} s as one prepared stream")
-    best = min(module_s, again_s)
-    found["ratio_100k"] = round(command_s / best, 1)
-    found["limit_ratio"] = round(again["duration"] / raw_s, 2)
-    found["client_limit_ratio"] = round(again["duration"] / client_s, 2)
-    return found
+    raw = stream(RAW, server)
+    seconds, cpu = min(first.seconds, again.seconds), min(first.cpu, again.cpu)
+    more = " (scaled from a tenth)" if scaled else ""
+    say(f"rq_requeue, {jobs:,} jobs with tracebacks, start to exit: {seconds:.2f} s, {cpu:.2f} s of processors")
+    say(f"  of that inside: {result['duration']:.2f} s, {result['rate']:,} jobs/s in {result['batches']} batches")
+    say(
+        f"rq requeue --all, RQ {NEWEST}: {theirs.seconds * times:.1f} s, {theirs.cpu * times:.1f} s of processors{more}"
+    )
+    say(f"the same writes, no checks: {client.seconds:.2f} s by redis-py's pipeline, {raw.seconds:.2f} s as one stream")
+    return {
+        "ratio_100k": round(theirs.seconds * times / seconds, 1),
+        "cpu_ratio_100k": round(theirs.cpu * times / cpu, 1),
+        "limit_ratio": round(result["duration"] / raw.seconds, 2),
+        "cpu_limit_ratio": round(cpu / raw.cpu, 2),
+        "redis_py_limit_ratio": round(result["duration"] / client.seconds, 2),
+    }
 
 
 def large(server: Server, jobs: int) -> dict[str, float]:
@@ -244,62 +275,62 @@ def large(server: Server, jobs: int) -> dict[str, float]:
     time.sleep(3)  # what is measured is three seconds of an idle server
     idle_p99, _ = answers(idle)
     pinger = ping(server.port)
-    result, seconds, rss = module(server.port)
+    result, taken = module(server)
     p99, most = answers(pinger)
     assert result["requeued"] == jobs, result["requeued"]
     say(
-        f"rq_requeue, {jobs:,} jobs with tracebacks: {seconds:.1f} s, {rss:.0f} MB, PING p99 {p99:.1f} ms "
-        f"max {most:.1f} ms (idle p99 {idle_p99:.1f} ms)"
+        f"rq_requeue, {jobs:,} jobs with tracebacks: {taken.seconds:.1f} s, {taken.cpu:.1f} s of processors, "
+        f"{taken.rss:.0f} MB, PING p99 {p99:.1f} ms max {most:.1f} ms (idle p99 {idle_p99:.1f} ms)"
     )
     return {
-        "seconds_1m": round(seconds, 2),
+        "seconds_1m": round(taken.seconds, 2),
+        "cpu_seconds_1m": round(taken.cpu, 2),
         "ping_p99_ms": round(p99, 2),
         "ping_idle_p99_ms": round(idle_p99, 2),
-        "rss_mb": round(rss),
+        "rss_mb": round(taken.rss),
     }
 
 
 def orphans(server: Server, jobs: int) -> dict[str, float]:
     """One look for orphans among many queued jobs, one in a hundred of which is in no queue."""
     seed(server, jobs, status="queued")
-    began = time.perf_counter()
-    result, _, rss = module(server.port, sources=["orphaned"], grace=0.001, _ansible_check_mode=True)
-    seconds = time.perf_counter() - began
+    result, taken = module(server, sources=["orphaned"], grace=0.001, _ansible_check_mode=True)
     assert result["requeued"] == jobs // 100, result["requeued"]
-    look = seconds / 2  # two looks, and hardly anything between them
-    say(f"orphans among {jobs:,} queued jobs: {seconds:.1f} s for both looks, {rss:.0f} MB")
-    return {"orphan_scan_s": round(look, 2), "orphan_both_looks_s": round(seconds, 2), "orphan_rss_mb": round(rss)}
+    # Two looks, of which the first reads the queues and all keys, the second the queues again.
+    say(f"orphans among {jobs:,} queued jobs: {taken.seconds:.1f} s for both looks, {taken.rss:.0f} MB")
+    return {
+        "orphan_scan_s": round(taken.seconds, 2),
+        "cpu_orphan_scan_s": round(taken.cpu, 2),
+        "orphan_rss_mb": round(taken.rss),
+    }
 
 
 def durable(servers: Servers, jobs: int) -> dict[str, float]:
     """With AOF and one replica."""
     server = servers(config={"appendonly": "yes", "appendfsync": "everysec"})
     replica = servers(replica_of=server)
-    wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up", "the replica")
+    wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up", "the replica", 60)
     seed(server, jobs)
-    wait_for(lambda: server.client().wait(1, 5000) == 1, "the replica to catch up", 60)
-    _, seconds, _ = module(server.port)
+    wait_for(lambda: server.client().wait(1, 1000) == 1, "the replica to catch up", 60)
+    _, plain = module(server)
     seed(server, jobs)
-    wait_for(lambda: server.client().wait(1, 5000) == 1, "the replica to catch up", 60)
-    _, confirmed, _ = module(server.port, wait_replicas=1, wait_timeout=5000)
-    say(
-        f"AOF everysec and a replica, {jobs:,} jobs: {seconds:.2f} s; each batch confirmed by the replica: "
-        f"{confirmed:.2f} s"
-    )
-    return {"aof_replica_s": round(seconds, 2), "wait_1_s": round(confirmed, 2)}
+    wait_for(lambda: server.client().wait(1, 1000) == 1, "the replica to catch up", 60)
+    _, sure = module(server, wait_replicas=1, wait_timeout=5000)
+    say(f"AOF everysec and a replica, {jobs:,} jobs: {plain.seconds:.2f} s; each batch confirmed: {sure.seconds:.2f} s")
+    return {"aof_replica_s": round(plain.seconds, 2), "wait_1_s": round(sure.seconds, 2)}
 
 
 def distant(server: Server, jobs: int) -> dict[str, float]:
     """At 2.6 ms round trip."""
     wire = Wire(server.port, delay=0.0013)
     seed(server, jobs)
-    _, seconds, _ = module(wire.port, max_stall_ms=50)
+    _, ours = module(server, wire.port)
     fewer = max(200, jobs // 200)
     seed(server, fewer)
-    command_s = command(wire.port) * jobs / fewer
+    theirs = command(server, wire.port).seconds * jobs / fewer
     wire.close()
-    say(f"at 2.6 ms round trip, {jobs:,} jobs: {seconds:.2f} s; rq requeue {command_s:.0f} s (scaled from {fewer})")
-    return {"rtt_s": round(seconds, 2), "rtt_ratio": round(command_s / seconds)}
+    say(f"at 2.6 ms round trip, {jobs:,} jobs: {ours.seconds:.2f} s; rq requeue {theirs:.0f} s (scaled from {fewer})")
+    return {"rtt_s": round(ours.seconds, 2), "rtt_ratio": round(theirs / ours.seconds)}
 
 
 def main() -> int:
@@ -315,10 +346,10 @@ def main() -> int:
         try:
             server = servers()
             found.update(side_by_side(server, chosen.jobs, chosen.scaled))
-            found.update(distant(server, chosen.jobs // 2))
-            found.update(durable(servers, chosen.jobs))
             found.update(large(server, chosen.jobs_large))
             found.update(orphans(server, chosen.jobs_large))
+            found.update(distant(server, chosen.jobs // 2))
+            found.update(durable(servers, chosen.jobs))
         finally:
             servers.close()
     found["load"] = round(os.getloadavg()[0], 1)

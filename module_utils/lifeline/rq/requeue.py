@@ -70,6 +70,8 @@ class Run:
         self.before: dict[str, dict[str, int]] = {}
         self.sample_every = 1.0
         self._timed = (0, 0)
+        self._done_before = 0
+        self._most: Optional[int] = None
         self._sample: list[bytes] = []
         self.notices: list[str] = []
         self.first_look: list[tuple[Lane, list[Row]]] = []
@@ -225,8 +227,6 @@ class Run:
             ahead = done / self.params["rate"] - (time.monotonic() - self._begun)
             if ahead > 0:
                 time.sleep(ahead)
-
-    _done_before = 0
 
     def ids_wanted(self, size: int) -> int:
         """How many ids of a batch are worth knowing: for the result, and as a sample of what was moved."""
@@ -444,9 +444,7 @@ class Run:
         had = self.tally.requeued
         self.batch = behind.batch
         ledger = self.server.again(lambda: self.server.client.hgetall(self.keys.ledger(self.run_id)))
-        kept = Counter(
-            {name[6:]: int(count) for name, count in ledger.items() if name.startswith(b"queue:")}
-        )  # fmt: skip
+        kept = Counter({name[6:]: int(count) for name, count in ledger.items() if name.startswith(b"queue:")})
         self.tally = Tally(requeued=sum(kept.values()), queues=kept, batches=self.tally.batches)
         self.notices.append(
             f"A failover to {self.server.endpoint} lost {had - self.tally.requeued} of {had} requeued jobs that no "
@@ -498,8 +496,6 @@ class Run:
             if self.batch and not self.check:
                 self.server.again(lambda: self.server.client.delete(self.keys.ledger(self.run_id)))
         return finished
-
-    _most: Optional[int] = None
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where the call before stopped."""
