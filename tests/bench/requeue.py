@@ -12,8 +12,8 @@ limit_ratio   time at 100,000 against the physical limit: the same writes as one
 Keys that begin with cpu_ are the same in processor time of client and server together: what the clock shows where
 nobody else is at work, since the two take turns, and what can still be compared on a busy machine (``load``).
 
-``requeue.py [--jobs-large N] [--jobs N]`` for smaller runs. RQ's command is measured on a tenth of the jobs and scaled
-when --scaled is given, since it takes minutes.
+``requeue.py [--jobs-large N] [--jobs N]`` for smaller runs. RQ's command is measured on a fiftieth of the jobs and
+scaled when --scaled is given, since it takes minutes.
 """
 
 from __future__ import annotations
@@ -223,10 +223,12 @@ def command(server: Server, port: int = 0) -> Taken:
     before, began = busy(server), time.perf_counter()
     process = subprocess.Popen(
         [program, "requeue", "--queue", "default", "--all", "--url", f"redis://127.0.0.1:{port or server.port}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    assert process.stderr
+    said = process.stderr.read()  # its progress bar, or why it failed
     _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, "rq requeue failed"
+    assert status == 0, f"rq requeue failed: {said[-500:]}"
     return Taken(time.perf_counter() - began, busy(server) - before + usage.ru_utime + usage.ru_stime)
 
 
@@ -241,7 +243,7 @@ def side_by_side(server: Server, jobs: int, scaled: bool) -> dict[str, float]:
     """RQ's command, the module and the physical limit, in turn on equal data."""
     seed(server, jobs)
     _, first = module(server)
-    fewer = jobs // 10 if scaled else jobs
+    fewer = jobs // 50 if scaled else jobs
     seed(server, fewer)
     theirs, times = command(server), jobs / fewer
     assert server.client().zcard("rq:failed:default") == 0
@@ -252,7 +254,7 @@ def side_by_side(server: Server, jobs: int, scaled: bool) -> dict[str, float]:
     seed(server, jobs)
     raw = stream(RAW, server)
     seconds, cpu = min(first.seconds, again.seconds), min(first.cpu, again.cpu)
-    more = " (scaled from a tenth)" if scaled else ""
+    more = " (scaled from a fiftieth)" if scaled else ""
     say(f"rq_requeue, {jobs:,} jobs with tracebacks, start to exit: {seconds:.2f} s, {cpu:.2f} s of processors")
     say(f"  of that inside: {result['duration']:.2f} s, {result['rate']:,} jobs/s in {result['batches']} batches")
     say(

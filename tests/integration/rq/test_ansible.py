@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 
 from modules import ansible, run_playbook
 
@@ -88,3 +90,31 @@ def test_the_playbook_puts_back_what_is_selected_and_says_how_far_it_is(server):
     assert re.search(r"rq_requeue on endpoint: \d+ of 150 jobs \(\d+ %\), \d+ put back, \d+/s, \d+ s left", done.stdout)
     assert "changed=2" in done.stdout, "held, then put back"
     assert server.client().llen("rq:queue:default") == 149
+
+
+def test_the_playbook_sees_to_each_estate_of_an_inventory(redis_server, tmp_path):
+    users = {"default": ("root", "~* &* +@all"), "operator": ("op w#%", "~* &* +@all")}
+    servers = {name: redis_server(users=users) for name in ("orders", "mail")}
+    for server in servers.values():
+        failed(server, 5)
+    hosts = {
+        name: {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "ansible_become": False,
+            "redis_estate": name,
+            "redis_address": "127.0.0.1",
+            "redis_port": server.port,
+            "redis_tls_enabled": False,
+            "redis_password_operator": "op w#%",
+        }
+        for name, server in servers.items()
+    }
+    hosts["mail"]["redis_password_operator"] = "wrong"
+    inventory = tmp_path / "inventory.json"
+    inventory.write_text(json.dumps({"all": {"children": {"redis": {"hosts": hosts}}}}))
+    done = ansible("ansible-playbook", "-i", str(inventory), "playbooks/requeue.yml", "-e", "requeue_all_jobs=true")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "auth" in done.stdout + done.stderr, "one estate refuses the login"
+    assert servers["orders"].client().llen("rq:queue:default") == 4, "the other one is seen to all the same"
+    assert servers["mail"].client().llen("rq:queue:default") == 0
