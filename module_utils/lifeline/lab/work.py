@@ -138,13 +138,18 @@ def _create(
             lab, host, address, images[host.release], runtime, limits, str(directory.path), state["run"]
         )
         machine.run(argv, f"create the host {host.name}")
+        name = plan.container_name(lab, host.name)
+        authorized = directory.key.with_suffix(".pub").read_text(encoding="ascii")
         with tempfile.TemporaryDirectory() as scratch:
             key, public = files.ssh_key(Path(scratch) / "key", host.name)
+            # podman leaves what it reads from standard input in its directory for temporary files.
+            machine.run(
+                ["podman", "cp", "--archive=false", "-", f"{name}:/"],
+                f"give the host {host.name} its keys",
+                env={"TMPDIR": scratch},
+                stdin=files.seed(authorized, key, public),
+            )
         directory.write(directory.private / f"{host.name}.pub", public, 0o644)
-        authorized = directory.key.with_suffix(".pub").read_text(encoding="ascii")
-        name = plan.container_name(lab, host.name)
-        argv = ["podman", "cp", "--archive=false", "-", f"{name}:/"]
-        machine.run(argv, f"give the host {host.name} its keys", stdin=files.seed(authorized, key, public))
         files.make_certificate(directory, host.name, address)
         machine.run(["podman", "--runtime", runtime, "start", name], f"start the host {host.name}")
 
