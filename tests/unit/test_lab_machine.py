@@ -71,6 +71,19 @@ def test_a_command_that_fails_is_one_sentence(
         machine.run(["nowhere"], "try")
 
 
+def test_reading_is_tried_again_when_something_was_removed_meanwhile(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_PATH", f"{bare}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{bare}:/usr/bin:/bin")
+    tool(
+        bare,
+        "gone",
+        f"test -e {bare}/once && exec echo found; touch {bare}/once; echo 'no such container' >&2; exit 125",
+    )
+    assert machine.look(lambda: ["gone"], "list").strip() == "found"
+
+
 @pytest.fixture
 def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     """A kernel setting that is a file, at 0 before the first lab; returns how to read it."""

@@ -13,8 +13,9 @@ import resource
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ..errors import LifelineError
 from . import plan
@@ -45,7 +46,7 @@ _PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 def run(
     argv: Sequence[str],
     what: str,
-    timeout: float = 60,
+    timeout: float = 120,
     env: Optional[Mapping[str, str]] = None,
     stdin: Optional[bytes] = None,
 ) -> str:
@@ -67,6 +68,18 @@ def run(
         lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
         raise LifelineError(f"Cannot {what}: {lines[-1].strip() if lines else f'{argv[0]} exits {done.returncode}'}")
     return done.stdout.decode(errors="replace")
+
+
+def look(argv: Callable[[], Sequence[str]], what: str) -> str:
+    """``run`` for commands that only read. ``argv`` is asked for anew each time.
+
+    podman fails when what it lists is removed meanwhile, as another lab may do; then it is asked again.
+    """
+    for _attempt in range(4):
+        with contextlib.suppress(LifelineError):
+            return run(argv(), what)
+        time.sleep(0.5)
+    return run(argv(), what)
 
 
 def require_root() -> None:
@@ -131,9 +144,8 @@ def locked(name: str) -> Iterator[None]:
 
 def containers() -> list[plan.Container]:
     """Every container of every lab on this machine."""
-    listing = run(
-        ["podman", "ps", "--all", "--filter", f"label={plan.LABEL}", "--format", "json"], "list the lab's hosts"
-    )
+    argv = ["podman", "ps", "--all", "--filter", f"label={plan.LABEL}", "--format", "json"]
+    listing = look(lambda: argv, "list the lab's hosts")
     return plan.containers_from(json.loads(listing or "[]") or [])
 
 
@@ -170,8 +182,11 @@ def make_network(lab: str, subnet: str) -> str:
 
 
 def _networks() -> list[dict[str, Any]]:
-    names = run(["podman", "network", "ls", "--quiet"], "list the networks").split()
-    result: list[dict[str, Any]] = json.loads(run(["podman", "network", "inspect", *names], "read the networks"))
+    def inspect() -> list[str]:
+        names = run(["podman", "network", "ls", "--quiet"], "list the networks").split()
+        return ["podman", "network", "inspect", *names]
+
+    result: list[dict[str, Any]] = json.loads(look(inspect, "read the networks"))
     return result
 
 
