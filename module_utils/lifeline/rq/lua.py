@@ -647,6 +647,26 @@ TAIL = r"""
 return cjson.encode(redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[2]))
 """
 
+# KEYS: a name that nobody uses. Tries every command that a batch may write with: a right that is missing in the middle
+# of a batch would leave it half done. Returns the first refusal, or nothing.
+PROBE = r"""
+local k = KEYS[1]
+local tries = {
+  {'DEL', k .. ':h', k .. ':z', k .. ':l', k .. ':s'}, {'EXPIRE', k .. ':h', 60}, {'HSET', k .. ':h', 'a', '1'},
+  {'EXPIRE', k .. ':h', 60}, {'PERSIST', k .. ':h'}, {'HINCRBY', k .. ':h', 'b', 1}, {'HDEL', k .. ':h', 'a', 'b'},
+  {'EXPIREAT', k .. ':h', 2000000000}, {'ZADD', k .. ':z', 1, 'a'}, {'ZINCRBY', k .. ':z', 1, 'a'},
+  {'ZREM', k .. ':z', 'a'}, {'RPUSH', k .. ':l', 'a'}, {'LPUSH', k .. ':l', 'a'}, {'LREM', k .. ':l', 0, 'a'},
+  {'SADD', k .. ':s', 'a'}, {'SREM', k .. ':s', 'a'}, {'TTL', k .. ':h'}
+}
+local refused
+for _, try in ipairs(tries) do
+  local reply = redis.pcall(unpack(try))
+  if type(reply) == 'table' and reply.err and not refused then refused = try[1] .. ': ' .. reply.err end
+end
+redis.pcall('DEL', k .. ':h', k .. ':z', k .. ':l', k .. ':s')
+return refused or ''
+"""
+
 # ARGV: key prefix, ids. How many have no job, and how many a job that is over (RQ would run those once more).
 STATES = r"""
 local states = {}

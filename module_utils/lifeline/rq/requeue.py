@@ -71,6 +71,7 @@ class Run:
         self.sample_every = 1.0
         self._timed = (0, 0)
         self._done_before = 0
+        self._probed = False
         self._most: Optional[int] = None
         self._sample: list[bytes] = []
         self.notices: list[str] = []
@@ -194,6 +195,7 @@ class Run:
 
     def move(self, lane: Lane, size: int, limit: int, rows: Sequence[Row] = ()) -> Reply:
         """Move a page, or the given rows, in one batch; its number makes sending it twice harmless."""
+        self.probe()
         settings = self.settings(
             lane, size, action="move", batch=self.batch + 1, judged=bool(rows), limit=limit,
             ids=self.ids_wanted(size), **self.errors.sent(),
@@ -209,6 +211,16 @@ class Run:
         if reply.moved:
             self.hold_back()
         return reply
+
+    def probe(self) -> None:
+        """Before the first batch, make sure of every right that a batch needs; LifelineError names what is refused."""
+        if self.batch or self._probed:
+            return
+        key = self.keys.ledger(self.run_id) + b":probe"
+        refused = self.server.again(lambda: self.server.run(lua.PROBE, [key], [])).decode("utf-8", "replace")
+        if refused:
+            raise self.server.error(RuntimeError(refused))
+        self._probed = True
 
     def hold_back(self) -> None:
         """Wait for replicas, and keep to the rate that was asked for."""

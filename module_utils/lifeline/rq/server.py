@@ -155,8 +155,8 @@ class Server:
             return self._bytes(self.client.execute_command(*call))
         except CONNECTION_ERRORS as error:
             words = str(error).lower()
-            if read_only and self.read_only_scripts and "unknown command" in words:
-                self.read_only_scripts = False  # before Redis 7
+            if read_only and self.read_only_scripts and ("unknown command" in words or "evalsha_ro" in words):
+                self.read_only_scripts = False  # before Redis 7, or a user who may only say EVALSHA
                 return self.run(script, keys, arguments, read_only)
             if "noscript" not in type(error).__name__.lower() and "noscript" not in words:
                 raise
@@ -190,6 +190,8 @@ class Server:
         why = reason(problem)
         if "used memory > 'maxmemory'" in why:  # from inside a script it comes without its code
             why = why.replace("error:", "oom:", 1)
+        elif "can't run this command" in why:
+            why = why.replace("error:", "noperm:", 1)
         return LifelineError(f"Redis at {self.endpoint} refused or broke off: {why}. {_advice(why)}", **partial)
 
     @staticmethod

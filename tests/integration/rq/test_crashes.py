@@ -290,3 +290,21 @@ def test_other_prefixes_databases_and_urls(rqs, server, module):
     client.zadd("{rq}:failed:default", {"a": 2e9})
     assert module.requeue(url=f"redis://127.0.0.1:{server.port}/3", key_prefix="{rq}")["requeued"] == 1
     assert client.lrange("{rq}:queue:default", 0, -1) == ["a"]
+
+
+def test_a_server_or_user_without_read_only_scripts(redis_server, module):
+    """As before Redis 7: the same scripts are called by EVALSHA."""
+    rights = RIGHTS.replace(" +evalsha_ro", "")
+    server = redis_server(users={"default": ("root", "~* &* +@all"), "requeue": ("p", rights)})
+    seed(server.client(), 5)
+    assert module.requeue(**server.login("requeue"), check=True)["requeued"] == 5
+    assert module.requeue(**server.login("requeue"))["requeued"] == 5
+
+
+def test_a_right_that_is_missing_is_said_before_anything_is_changed(redis_server, module):
+    rights = RIGHTS.replace(" +persist", "")
+    server = redis_server(users={"default": ("root", "~* &* +@all"), "requeue": ("p", rights)})
+    ids = seed(server.client(), 5)
+    result = module.requeue(**server.login("requeue"), fails=True)
+    assert "persist" in result["msg"].lower()
+    assert places(server.client(decode_responses=False)) == ([], ids)
