@@ -21,9 +21,8 @@ options:
       - V(recovered) restarts units that failed, stopped, or lost Redis.
       - V(started) enables and starts units, and restarts those that have not read their unit file, environment file
         or O(units[].watch) files since these changed.
-      - V(absent) stops and disables units.
     type: str
-    choices: [checked, recovered, started, absent]
+    choices: [checked, recovered, started]
     default: checked
   units:
     description: The units. Those of one kind are restarted in the order given.
@@ -83,8 +82,10 @@ options:
     default: 30
 attributes:
   check_mode:
+    description: Says which units would be started or restarted and touches nothing.
     support: full
   diff_mode:
+    description: Shows the state of each unit that changes.
     support: full
 requirements:
   - redis (Python library, 4.3.4 or later; Debian package python3-redis) on the host, with O(url_file)
