@@ -31,7 +31,7 @@ def ensure_primary(params: dict[str, Any], check: bool) -> dict[str, Any]:
     job = _Job(params)
     topology = job.look()
     if topology.state == AGREED:
-        return {"changed": False, "primary": topology.endpoint, "commands": []}
+        return job.settled(topology, check)
     if topology.state == DISPUTED:
         raise LifelineError(
             f"Estate {job.service} has no single primary: {'; '.join(topology.reasons)}; nothing was changed. "
@@ -84,6 +84,19 @@ class _Job:
     @staticmethod
     def _plain(servers: Sequence[Endpoint]) -> list[dict[str, Any]]:
         return [{"name": server.name, "host": server.host, "port": server.port} for server in servers]
+
+    def settled(self, topology: Topology, check: bool) -> dict[str, Any]:
+        """There is a live primary; a failover that Sentinel has not finished is waited for, and nothing is sent."""
+        primary = topology.endpoint
+        if not check and any(watcher.view.get("failover") for watcher in topology.watchers_alive):
+            primary = self._wait(self._primary, self._left())
+            if primary is None:
+                raise LifelineError(
+                    f"Sentinel did not finish its failover of {self.service} within {self.timeout:.0f} s; "
+                    "nothing was sent. "
+                    "Look at the sentinels' logs, then run recover.yml again."
+                )
+        return {"changed": False, "primary": primary, "commands": []}
 
     def through_sentinel(self, topology: Topology, check: bool) -> dict[str, Any]:
         """Ask a sentinel to fail over now when the primary is known dead, else let them see it themselves first."""

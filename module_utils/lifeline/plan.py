@@ -281,6 +281,8 @@ def _unit_args(node: Node) -> dict[str, Any]:
 
 def _mend(topology: Topology) -> Plan:
     """There is a live primary: bring everybody else back to it."""
+    if any(watcher.view.get("failover") for watcher in topology.watchers_alive):
+        return _let_sentinel_finish(topology)
     plan = Plan(HEALTHY, "")
     primary = topology.nodes[str(topology.primary)]
     target = {"primary_host": primary.host, "primary_port": primary.port}
@@ -314,6 +316,14 @@ def _mend(topology: Topology) -> Plan:
     if plan.actions:
         plan.verdict = ACT
     return plan
+
+
+def _let_sentinel_finish(topology: Topology) -> Plan:
+    """Sentinel is moving replicas and its own word; whoever interferes makes a second history (refusal R6)."""
+    actor = next(node.name for node in topology.nodes.values() if node.host_answered)
+    args = {"mode": "sentinel", "old_primary": "", "confirmed_dead": False}
+    action = Action("failover", actor, f"Sentinel is failing over to {topology.primary}; wait until it is done", args)
+    return Plan(ACT, f"Sentinel is failing over to {topology.primary}: let it finish first.", actions=[action])
 
 
 def _mend_stale(plan: Plan, primary: Node, node: Node, target: Mapping[str, Any]) -> None:

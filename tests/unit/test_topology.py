@@ -204,3 +204,13 @@ def test_odd_values_never_make_the_plan_crash_nor_promote_without_a_dead_primary
     plan = make_plan(built)
     if built.state == topology.AGREED:
         assert "failover" not in [action.remedy for action in plan.actions]
+
+
+def test_a_failover_that_sentinel_has_not_finished_is_let_finish() -> None:
+    estate = Estate().kill("redis1")
+    for evidence in estate.evidence.values():
+        evidence["nodes"]["redis3"].update(role="master", primary=None)
+        evidence["sentinels"]["redis2"]["failover"] = True
+    built = estate.build()
+    assert built.primary == "redis3"
+    assert [action.remedy for action in make_plan(built).actions] == ["failover"]
