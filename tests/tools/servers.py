@@ -35,10 +35,14 @@ def make_tls(directory: Path, name: str = "lab") -> TlsFiles:
     directory.mkdir(parents=True, exist_ok=True)
     files = TlsFiles(directory / "ca.crt", directory / "server.crt", directory / "server.key")
     ca_key, request, extensions = directory / "ca.key", directory / "server.csr", directory / "server.ext"
-    extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    # Python 3.13 and later refuse certificates that do not name the key of their CA, and CAs without a key usage.
+    extensions.write_text(
+        "subjectAltName=IP:127.0.0.1,DNS:localhost\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    )
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     _openssl(
         "req", "-x509", *curve, "-keyout", ca_key, "-out", files.ca, "-days", "1", "-subj", f"/CN={name} CA",
+        "-addext", "keyUsage=critical,keyCertSign,cRLSign",
     )  # fmt: skip
     _openssl("req", *curve, "-keyout", files.key, "-out", request, "-subj", f"/CN={name}")
     _openssl(
