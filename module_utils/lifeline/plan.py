@@ -235,10 +235,16 @@ def good_replicas(topology: Topology) -> list[Node]:
         if node.alive
         and node.role == "replica"
         and not node.view.get("loading")
-        and node.view.get("priority", 100) != 0
+        and _priority(node) != 0
         and not (node.view.get("primary") or {}).get("syncing")
     ]
-    return sorted(fit, key=lambda node: (-node.offset, node.view.get("priority", 100), node.name))
+    return sorted(fit, key=lambda node: (-node.offset, _priority(node), node.name))
+
+
+def _priority(node: Node) -> int:
+    """replica-priority; Redis' own default where a server did not say."""
+    value = node.view.get("priority")
+    return value if isinstance(value, int) else 100
 
 
 def _startable(node: Node) -> bool:
