@@ -16,33 +16,6 @@ description:
   - It refuses when there are several primaries, when no replica is fit, when only a minority of sentinels answers, and
     (without Sentinel) when a newer copy may be on a node that does not answer.
 options:
-  nodes:
-    description: All Redis servers of the estate, as the inventory names them.
-    type: list
-    elements: dict
-    required: true
-    suboptions: &endpoint
-      name:
-        description: Inventory name; the address when left out.
-        type: str
-      host:
-        description: Address.
-        type: str
-        required: true
-      port:
-        description: Port.
-        type: int
-        required: true
-  sentinels:
-    description: All sentinels of the estate; empty where there is no Sentinel.
-    type: list
-    elements: dict
-    default: []
-    suboptions: *endpoint
-  service:
-    description: Name that Sentinel monitors the estate under; without Sentinel any name of the estate.
-    type: str
-    required: true
   primary:
     description: V(any) is satisfied by any live primary.
     type: str
@@ -66,6 +39,7 @@ attributes:
 author:
   - Lifeline contributors (@lifeline)
 extends_documentation_fragment:
+  - redis_estate
   - redis_credentials
 """
 

@@ -19,33 +19,6 @@ options:
     description: Inventory name of the host that the module runs on.
     type: str
     required: true
-  nodes:
-    description: All Redis servers of the estate, as the inventory names them.
-    type: list
-    elements: dict
-    required: true
-    suboptions: &endpoint
-      name:
-        description: Inventory name; the address when left out.
-        type: str
-      host:
-        description: Address.
-        type: str
-        required: true
-      port:
-        description: Port.
-        type: int
-        required: true
-  sentinels:
-    description: All sentinels of the estate; empty where there is no Sentinel.
-    type: list
-    elements: dict
-    default: []
-    suboptions: *endpoint
-  service:
-    description: Name that Sentinel monitors the estate under; without Sentinel any name of the estate.
-    type: str
-    required: true
   units:
     description: systemd units of this host to look at.
     type: list
@@ -64,6 +37,7 @@ attributes:
 author:
   - Lifeline contributors (@lifeline)
 extends_documentation_fragment:
+  - redis_estate
   - redis_credentials
 notes:
   - A login is enough that may run INFO on the servers, and INFO and SENTINEL on the sentinels.
