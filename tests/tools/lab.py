@@ -31,10 +31,10 @@ class Run:
 
 
 class Lab:
-    """The default lab, or one of another name whose generated inventory lies elsewhere."""
+    """The default lab (LIFELINE_LAB names it), or one of another name whose generated inventory lies elsewhere."""
 
-    def __init__(self, name: str = "lab", inventory: Path = ROOT / "inventories" / "lab") -> None:
-        self.name = name
+    def __init__(self, name: str = "", inventory: Path = ROOT / "inventories" / "lab") -> None:
+        self.name = name or os.environ.get("LIFELINE_LAB") or "lab"
         self.inventory = inventory
 
     def playbook(self, playbook: str, *options: str, show: bool = False, check: bool = True) -> Run:
