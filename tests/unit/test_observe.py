@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from lifeline import observe
+from lifeline.client import CONNECTION_ERRORS
 from lifeline.node import PRESERVE_DIR, copy_data, follow_in_text
 from lifeline.plan import outage_began
 
@@ -88,7 +89,7 @@ def test_no_persistence_and_no_files(tmp_path: Path) -> None:
 
 
 def test_sentinel_that_does_not_know_the_service() -> None:
-    error = observe.CONNECTION_ERRORS[0]("No such master with that name")
+    error = CONNECTION_ERRORS[0]("No such master with that name")
     view = observe.parse_sentinel([error, error, error, error, {"sentinel_tilt": 1}])
     assert view == {"known": False, "tilt": True}
 

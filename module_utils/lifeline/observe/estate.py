@@ -8,15 +8,15 @@ picked field by field, never copied whole.
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
-from .client import CONNECTION_ERRORS, HAS_REDIS, Credentials, Endpoint, connect, reason
+from ..client import CONNECTION_ERRORS, HAS_REDIS, Credentials, Endpoint, connect, reason
+from .files import data_files, free_bytes
+from .units import unit_states
+from .values import number
 
 EVIDENCE_VERSION = 1
 
@@ -25,19 +25,6 @@ WORKERS = 16
 
 # Where configuration, data and logs go; a host on which one of these is full can be neither configured nor recovered.
 DISK_PATHS = ("/etc", "/var/lib", "/var/log")
-
-UNIT_PROPERTIES = (
-    "Id",
-    "LoadState",
-    "ActiveState",
-    "SubState",
-    "Result",
-    "NRestarts",
-    "MainPID",
-    "UnitFileState",
-    "StatusText",
-    "StateChangeTimestamp",
-)
 
 
 def collect(
@@ -65,7 +52,7 @@ def collect(
         "sentinels": {},
         "units": unit_states(units) if units else {},
         "files": data_files(config_file) if config_file else {},
-        "disk": {path: _free(path) for path in DISK_PATHS},
+        "disk": {path: free_bytes(path) for path in DISK_PATHS},
     }
     if HAS_REDIS:
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
@@ -115,31 +102,31 @@ def parse_info(info: Mapping[str, Any]) -> dict[str, Any]:
         "version": str(info.get("valkey_version") or info.get("redis_version", "")),
         "flavour": "valkey" if "valkey_version" in info else "redis",
         "run_id": str(info.get("run_id", "")),
-        "uptime_s": _number(info.get("uptime_in_seconds")),
-        "loading": bool(_number(info.get("loading"))),
+        "uptime_s": number(info.get("uptime_in_seconds")),
+        "loading": bool(number(info.get("loading"))),
         "replid": str(info.get("master_replid", "")),
         "replid2": str(info.get("master_replid2", "")),
-        "offset": _number(info.get("master_repl_offset")),
-        "second_offset": _number(info.get("second_repl_offset"), -1),
-        "priority": _number(info.get("slave_priority"), 100),
-        "keys": sum(_number(value.get("keys")) for name, value in info.items() if _is_keyspace(name, value)),
-        "used_memory": _number(info.get("used_memory")),
-        "maxmemory": _number(info.get("maxmemory")),
-        "aof_enabled": bool(_number(info.get("aof_enabled"))),
+        "offset": number(info.get("master_repl_offset")),
+        "second_offset": number(info.get("second_repl_offset"), -1),
+        "priority": number(info.get("slave_priority"), 100),
+        "keys": sum(number(value.get("keys")) for name, value in info.items() if _is_keyspace(name, value)),
+        "used_memory": number(info.get("used_memory")),
+        "maxmemory": number(info.get("maxmemory")),
+        "aof_enabled": bool(number(info.get("aof_enabled"))),
         "aof_ok": info.get("aof_last_write_status", "ok") == "ok",
         "rdb_ok": info.get("rdb_last_bgsave_status", "ok") == "ok",
         "replicas": [_replica(value) for name, value in sorted(info.items()) if _is_replica(name, value)],
         "primary": None,
     }
     if view["role"] == "slave":
-        view["offset"] = _number(info.get("slave_repl_offset"), view["offset"])
+        view["offset"] = number(info.get("slave_repl_offset"), view["offset"])
         view["primary"] = {
             "host": str(info.get("master_host", "")),
-            "port": _number(info.get("master_port")),
+            "port": number(info.get("master_port")),
             "link_up": info.get("master_link_status") == "up",
-            "link_down_s": _number(info.get("master_link_down_since_seconds"), 0),
-            "last_io_s": _number(info.get("master_last_io_seconds_ago"), -1),
-            "syncing": bool(_number(info.get("master_sync_in_progress"))),
+            "link_down_s": number(info.get("master_link_down_since_seconds"), 0),
+            "last_io_s": number(info.get("master_last_io_seconds_ago"), -1),
+            "syncing": bool(number(info.get("master_sync_in_progress"))),
         }
     return view
 
@@ -155,10 +142,10 @@ def _is_replica(name: str, value: Any) -> bool:
 def _replica(value: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "host": str(value.get("ip", "")),
-        "port": _number(value.get("port")),
+        "port": number(value.get("port")),
         "state": str(value.get("state", "")),
-        "offset": _number(value.get("offset")),
-        "lag_s": _number(value.get("lag"), -1),
+        "offset": number(value.get("offset")),
+        "lag_s": number(value.get("lag"), -1),
     }
 
 
@@ -179,20 +166,20 @@ def parse_sentinel(replies: Sequence[Any]) -> dict[str, Any]:
     return {
         "known": True,
         "tilt": _tilt(info),
-        "primary": {"host": master_fields.get("ip", ""), "port": _number(master_fields.get("port"))},
+        "primary": {"host": master_fields.get("ip", ""), "port": number(master_fields.get("port"))},
         "flags": flags,
         "down": "s_down" in flags or "o_down" in flags,
         "failover": "failover_in_progress" in flags,
-        "epoch": _number(master_fields.get("config-epoch")),
-        "quorum": _number(master_fields.get("quorum")),
-        "down_after_ms": _number(master_fields.get("down-after-milliseconds")),
+        "epoch": number(master_fields.get("config-epoch")),
+        "quorum": number(master_fields.get("quorum")),
+        "down_after_ms": number(master_fields.get("down-after-milliseconds")),
         "replicas": [
             {
                 "host": entry.get("ip", ""),
-                "port": _number(entry.get("port")),
+                "port": number(entry.get("port")),
                 "flags": entry.get("flags", "").split(","),
                 "link_up": entry.get("master-link-status") == "ok",
-                "priority": _number(entry.get("slave-priority"), 100),
+                "priority": number(entry.get("slave-priority"), 100),
             }
             for entry in replica_fields
         ],
@@ -219,125 +206,7 @@ def _unknown_service(error: BaseException) -> bool:
 
 
 def _tilt(info: Any) -> bool:
-    return isinstance(info, Mapping) and bool(_number(info.get("sentinel_tilt")))
-
-
-def _number(value: Any, default: int = 0) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return default
-
-
-def unit_states(units: Sequence[str], run: Callable[..., Any] = subprocess.run) -> dict[str, dict[str, Any]]:
-    """systemd's view: ``{unit: {load, active, sub, result, restarts, pid, enabled, status, since}}``.
-
-    ``since`` is when the unit last changed its state, in seconds since 1970. A host without systemd gives no units.
-    """
-    argv = [
-        "systemctl",
-        "show",
-        "--no-pager",
-        "--timestamp=unix",
-        "--property=" + ",".join(UNIT_PROPERTIES),
-        "--",
-        *units,
-    ]
-    try:
-        done = run(argv, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return parse_units(units, done.stdout)
-
-
-def parse_units(units: Sequence[str], text: str) -> dict[str, dict[str, Any]]:
-    """``systemctl show`` prints one block a unit, in the order asked for, blank lines between."""
-    states = {}
-    for unit, block in zip(units, text.strip().split("\n\n")):
-        shown = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        states[unit] = {
-            "load": shown.get("LoadState", ""),
-            "active": shown.get("ActiveState", ""),
-            "sub": shown.get("SubState", ""),
-            "result": shown.get("Result", ""),
-            "restarts": _number(shown.get("NRestarts")),
-            "pid": _number(shown.get("MainPID")),
-            "enabled": shown.get("UnitFileState", ""),
-            "status": shown.get("StatusText", "")[:200],
-            "since": _number(shown.get("StateChangeTimestamp", "").lstrip("@")),
-        }
-    return states
-
-
-# The directives of redis.conf that say where the data is and what it was configured for; nothing secret among them.
-_CONFIG_WORDS = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename", "replicaof", "slaveof", "save")
-
-
-def parse_config(text: str) -> dict[str, list[str]]:
-    """The last value of each directive in ``_CONFIG_WORDS``, split in words; ``save`` keeps all its lines' words."""
-    found: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) < 2 or words[0].lower() not in _CONFIG_WORDS:
-            continue
-        name = words[0].lower()
-        values = [word.strip('"') for word in words[1:]]
-        found[name] = found.get(name, []) + values if name == "save" else values
-    return found
-
-
-def data_files(config_file: str) -> dict[str, Any]:
-    """What lies on disk for an instance: ``{config, dir, persistence, replicaof, rdb, aof, free_bytes}``.
-
-    ``rdb`` is ``{size, mtime}`` or null; ``aof`` is ``{size, manifest}`` or null. Empty when there is no config file.
-    """
-    try:
-        with open(config_file, encoding="utf-8", errors="replace") as handle:
-            config = parse_config(handle.read())
-    except OSError as error:
-        return {} if isinstance(error, FileNotFoundError) else {"config": config_file, "error": error.strerror}
-    directory = _first(config, "dir", ".")
-    aof_dir = os.path.join(directory, _first(config, "appenddirname", "appendonlydir"))
-    save = [word for word in config.get("save", []) if word]
-    replicaof = config.get("replicaof") or config.get("slaveof")
-    return {
-        "config": config_file,
-        "dir": directory,
-        "aof_configured": _first(config, "appendonly", "no") == "yes",
-        "rdb_configured": bool(save),
-        "replicaof": replicaof,
-        "rdb": _file(os.path.join(directory, _first(config, "dbfilename", "dump.rdb"))),
-        "aof": _aof(aof_dir, _first(config, "appendfilename", "appendonly.aof")),
-        "free_bytes": _free(directory),
-    }
-
-
-def _first(config: Mapping[str, Sequence[str]], name: str, default: str) -> str:
-    return next(iter(config.get(name, [])), default)
-
-
-def _file(path: str) -> Optional[dict[str, Any]]:
-    try:
-        state = os.stat(path)
-    except OSError:
-        return None
-    return {"size": state.st_size, "mtime": round(state.st_mtime, 3)}
-
-
-def _aof(directory: str, name: str) -> Optional[dict[str, Any]]:
-    try:
-        entries = list(os.scandir(directory))
-    except OSError:
-        return None
-    sizes: Iterable[int] = (entry.stat().st_size for entry in entries if entry.is_file())
-    return {"size": sum(sizes), "manifest": any(entry.name == f"{name}.manifest" for entry in entries)}
-
-
-def _free(directory: str) -> Optional[int]:
-    try:
-        return shutil.disk_usage(directory).free
-    except OSError:
-        return None
+    return isinstance(info, Mapping) and bool(number(info.get("sentinel_tilt")))
 
 
 def endpoints(entries: Iterable[Mapping[str, Any]]) -> list[Endpoint]:
