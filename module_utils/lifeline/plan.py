@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
-from .topology import AGREED, BLIND, DISPUTED, EMPTY, Node, Topology, Watcher, build
+from .topology import AGREED, BLIND, DISPUTED, EMPTY, Node, Topology, Watcher
 
 HEALTHY = "healthy"  # nothing to do
 ACT = "act"  # the actions are safe
@@ -20,7 +20,12 @@ DEGRADED = "degraded"  # in service, and what is left needs a person
 
 @dataclass
 class Finding:
-    """What is wrong: a stable id, where, how severe (critical, warning, info), and the lines that show it."""
+    """What is wrong and why: a cause of the catalogue (``causes``), or an unknown fault that only its symptom shows.
+
+    ``severity``: critical, warning or info. ``sure``: certain, likely or possible. ``consequences``: what else was seen
+    that comes of it, each ``{id, title, where, evidence}``. ``task``: the remedy's task file; empty where a person has
+    to do it.
+    """
 
     id: str
     title: str
@@ -28,6 +33,15 @@ class Finding:
     severity: str
     evidence: list[str] = field(default_factory=list)
     remedy: str = ""
+    fault: str = ""
+    family: str = ""
+    sure: str = "certain"
+    unknown: bool = False
+    at_risk: str = ""
+    avoid: str = ""
+    task: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    consequences: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -57,24 +71,6 @@ class Plan:
         return asdict(self)
 
 
-def plan_from_evidence(
-    evidence: Sequence[Mapping[str, Any]],
-    nodes: Sequence[Mapping[str, Any]],
-    sentinels: Sequence[Mapping[str, Any]],
-    service: str,
-    quorum: int = 0,
-) -> dict[str, Any]:
-    """The whole way from evidence to plan, for Ansible: ``{plan, topology, primary, outage_began}`` as plain data."""
-    topology = build(evidence, nodes, sentinels, service, quorum)
-    plan = make_plan(topology)
-    return {
-        "plan": plan.as_dict(),
-        "topology": topology.as_dict(),
-        "primary": topology.endpoint,
-        "outage_began": outage_began(evidence),
-    }
-
-
 def outage_began(evidence: Sequence[Mapping[str, Any]]) -> Optional[float]:
     """When the trouble that still shows began, in seconds since 1970 by the hosts' clocks; None when none shows.
 
@@ -89,9 +85,8 @@ def outage_began(evidence: Sequence[Mapping[str, Any]]) -> Optional[float]:
     return min(moments, default=None)
 
 
-def make_plan(topology: Topology) -> Plan:
-    """What to do about a topology."""
-    findings = find(topology)
+def make_plan(topology: Topology, findings: Sequence[Finding] = ()) -> Plan:
+    """What to do about a topology; ``findings`` (worst first) are carried along for whoever shows the plan."""
     if topology.state == AGREED:
         plan = _mend(topology)
     elif topology.state == EMPTY:
@@ -108,107 +103,12 @@ def make_plan(topology: Topology) -> Plan:
         plan = _refuse(_dispute(topology))
     else:
         plan = _restore_primary(topology)
-    plan.findings = findings
+    plan.findings = list(findings)
     plan.todo += [f"Bring host {name} back, then run recover.yml again to rejoin it." for name in topology.silent_hosts]
     if plan.verdict == HEALTHY and plan.todo:
         plan.verdict = DEGRADED
     plan.summary = plan.summary or _summary(topology, plan)
     return plan
-
-
-def find(topology: Topology) -> list[Finding]:
-    """Everything that is not as it should be, worst first."""
-    findings = [*_find_primary(topology), *_find_nodes(topology), *_find_sentinels(topology)]
-    order = {"critical": 0, "warning": 1, "info": 2}
-    return sorted(findings, key=lambda finding: order[finding.severity])
-
-
-def _find_primary(topology: Topology) -> list[Finding]:
-    if topology.state == DISPUTED:
-        return [Finding("split_brain", "More than one primary", topology.service, "critical", list(topology.reasons))]
-    if topology.state in (AGREED, EMPTY, BLIND):
-        return []
-    node = topology.nodes.get(topology.last_primary or "")
-    if node is None:
-        return [Finding("no_primary", "No primary", topology.service, "critical", list(topology.reasons))]
-    replicas = [other for other in topology.nodes.values() if other.alive and other.follows == node.name]
-    lines = [f"{other.name}: link to {node.name} is down" for other in replicas if not other.link_up]
-    return [Finding(*_how_primary_died(node), node.name, "critical", [*_down_lines(node), *lines])]
-
-
-def _how_primary_died(node: Node) -> tuple[str, str]:
-    """The finding's id and title."""
-    if not node.host_answered:
-        return "primary_host_gone", "The primary's host is gone"
-    if node.stopped_on_purpose:
-        return "primary_stopped", "The primary was stopped by hand"
-    if node.unit_down:
-        return "primary_process_down", "The primary's process is dead"
-    return "primary_unresponsive", "The primary runs but does not answer"
-
-
-def _find_nodes(topology: Topology) -> list[Finding]:
-    findings = []
-    for node in topology.nodes.values():
-        if node.name in topology.stale:
-            evidence = [f"{node.name} says role:master; {topology.primary} is the primary that the others know"]
-            findings.append(
-                Finding("stale_primary", "An old primary still thinks it is one", node.name, "critical", evidence)
-            )
-        elif node.name in (topology.primary, topology.last_primary) and node.name != topology.primary:
-            continue
-        elif not node.alive and not node.host_answered:
-            findings.append(
-                Finding("replica_host_gone", "A replica's host is gone", node.name, "warning", _down_lines(node))
-            )
-        elif not node.alive:
-            title = "A replica was stopped by hand" if node.stopped_on_purpose else "A replica is down"
-            identifier = "replica_stopped" if node.stopped_on_purpose else "replica_down"
-            findings.append(Finding(identifier, title, node.name, "warning", _down_lines(node)))
-        elif topology.primary and topology.primary not in (node.name, node.follows):
-            evidence = [f"{node.name} follows {node.follows or 'nobody'}, the primary is {topology.primary}"]
-            findings.append(
-                Finding("replica_astray", "A replica follows the wrong node", node.name, "warning", evidence)
-            )
-        elif topology.primary and node.name != topology.primary and not node.link_up:
-            seconds = (node.view.get("primary") or {}).get("link_down_s", 0)
-            evidence = [f"{node.name}: link to {topology.primary} down for {seconds} s"]
-            findings.append(Finding("replica_link_down", "A replica lost its primary", node.name, "warning", evidence))
-    return findings
-
-
-def _find_sentinels(topology: Topology) -> list[Finding]:
-    findings = []
-    for watcher in topology.sentinels.values():
-        if not watcher.alive:
-            why = watcher.error or "no answer"
-            findings.append(
-                Finding("sentinel_down", "A sentinel is down", watcher.name, "warning", [f"{watcher.name}: {why}"])
-            )
-        elif not watcher.view.get("known"):
-            evidence = [f"{watcher.name} does not know the service {topology.service}"]
-            findings.append(
-                Finding("sentinel_ignorant", "A sentinel does not watch the estate", watcher.name, "warning", evidence)
-            )
-        elif topology.primary and watcher.names != topology.primary:
-            evidence = [f"{watcher.name} names {watcher.names}, the primary is {topology.primary}"]
-            findings.append(
-                Finding("sentinel_astray", "A sentinel names the wrong primary", watcher.name, "critical", evidence)
-            )
-    return findings
-
-
-def _down_lines(node: Node) -> list[str]:
-    lines = [f"{node.name} ({node.host}:{node.port}) does not answer: {node.error or 'not asked'}"]
-    if not node.host_answered:
-        lines.append(f"{node.name}: the host does not answer over SSH")
-    elif node.unit:
-        lines.append(
-            f"{node.unit.get('name')}: {node.unit.get('active')}/{node.unit.get('sub')}, result "
-            f"{node.unit.get('result')}, "
-            f"restarts {node.unit.get('restarts')}"
-        )
-    return lines
 
 
 def _restore_primary(topology: Topology) -> Plan:

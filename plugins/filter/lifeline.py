@@ -10,7 +10,7 @@ from typing import Any, Callable, Mapping
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import config, estate, plan, report
+from lifeline import config, diagnose, estate, report
 
 
 def on_plain_data(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,7 +40,7 @@ class FilterModule:
             "lifeline_endpoints": estate.endpoints,
             "lifeline_redis_conf": config.lines,
             "lifeline_stored_password": config.stored_password,
-            "lifeline_plan": on_plain_data(plan.plan_from_evidence),
+            "lifeline_plan": on_plain_data(diagnose.plan_from_evidence),
             "lifeline_plan_text": on_plain_data(report.plan_text),
             "lifeline_outcome_text": on_plain_data(report.outcome_text),
         }

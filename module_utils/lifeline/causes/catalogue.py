@@ -1,0 +1,23 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""All causes, in the order of the documentation."""
+
+from __future__ import annotations
+
+from . import process, replication, sentinel, symptom
+from .base import Cause
+
+CATALOGUE: tuple[Cause, ...] = (
+    *process.CAUSES,
+    *replication.CAUSES,
+    *sentinel.CAUSES,
+    *symptom.CAUSES,
+)
+
+
+def by_id(identifier: str) -> Cause:
+    """The cause of that id. Raises KeyError."""
+    return _BY_ID[identifier]
+
+
+_BY_ID = {cause.id: cause for cause in CATALOGUE}

@@ -1,0 +1,181 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From all hosts' evidence to one diagnosis: which outage it is, how we know, what is at risk, what to do.
+
+Pure and linear: every cause looks at the case once, then consequences go under their cause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Mapping, Optional, Sequence
+
+from . import evidence as documents
+from .causes import CATALOGUE, CRITICAL, INFO, WARNING, Case, Cause, Match
+from .plan import Finding, make_plan, outage_began
+from .topology import BLIND
+
+DIAGNOSIS_VERSION = 1
+
+# A diagnosis' verdict:
+HEALTHY = "healthy"  # nothing worse than a note
+IMPAIRED = "impaired"  # in service, without its safety margin
+DOWN = "down"  # out of service, or about to lose data
+BLIND_VERDICT = "blind"  # nobody could look
+
+_ORDER = {CRITICAL: 0, WARNING: 1, INFO: 2}
+
+
+@dataclass
+class Sighting:
+    """A cause where it was seen."""
+
+    cause: Cause
+    match: Match
+    under: Optional[Sighting] = None
+
+    @property
+    def severity(self) -> str:
+        return self.match.severity or self.cause.severity
+
+    @property
+    def root(self) -> Sighting:
+        """What it is a consequence of in the end; itself where nothing explains it."""
+        found = self
+        while found.under is not None:
+            found = found.under
+        return found
+
+
+@dataclass
+class Diagnosis:
+    """What ``redis_diagnose`` returns, as plain data by ``as_dict``."""
+
+    version: int
+    service: str
+    verdict: str
+    summary: str
+    primary: Optional[dict[str, Any]]
+    findings: list[dict[str, Any]]
+    plan: dict[str, Any]
+    topology: dict[str, Any]
+    outage_began: Optional[float]
+    applications: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for reports and for Ansible."""
+        return asdict(self)
+
+
+def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
+    """The diagnosis of one estate of a bundle (``evidence.py``).
+
+    Whatever the documents hold, it returns; see ``Diagnosis`` for what.
+    """
+    case = Case.build(
+        documents.clean(estate.get("evidence") or ()),
+        documents.members(estate.get("nodes")),
+        documents.members(estate.get("sentinels")),
+        str(estate.get("service", "")),
+        int(estate.get("quorum") or 0),
+        [str(name) for name in estate.get("applications") or ()],
+    )
+    sightings = see(case)
+    explain(sightings)
+    findings = [_finding(sighting, sightings) for sighting in sightings if sighting.under is None]
+    findings.sort(key=lambda finding: (_ORDER[finding.severity], finding.unknown))
+    plan = make_plan(case.topology, findings)
+    verdict = _verdict(case, findings)
+    return Diagnosis(
+        version=DIAGNOSIS_VERSION,
+        service=case.service,
+        verdict=verdict,
+        summary=_summary(case, verdict, findings),
+        primary=case.topology.endpoint,
+        findings=[asdict(finding) for finding in findings],
+        plan=plan.as_dict(),
+        topology=case.topology.as_dict(),
+        outage_began=outage_began([host.facts.plain for host in case.hosts.values()]),
+    ).as_dict()
+
+
+def plan_from_evidence(
+    evidence: Sequence[Mapping[str, Any]],
+    nodes: Sequence[Mapping[str, Any]],
+    sentinels: Sequence[Mapping[str, Any]],
+    service: str,
+    quorum: int = 0,
+) -> dict[str, Any]:
+    """The diagnosis for roles, which have its parts in variables of their own."""
+    estate = {"evidence": evidence, "nodes": nodes, "sentinels": sentinels, "service": service, "quorum": quorum}
+    return diagnose(estate)
+
+
+def see(case: Case) -> list[Sighting]:
+    """Every cause that shows, wherever it shows."""
+    return [Sighting(cause, match) for cause in CATALOGUE for match in cause.detect(case)]
+
+
+def explain(sightings: Sequence[Sighting]) -> None:
+    """Put each consequence under what explains it; a cause before a symptom, the nearest before the rest."""
+    for sighting in sightings:
+        explaining = [other for other in sightings if _explains(other, sighting)]
+        explaining.sort(key=lambda other: (other.cause.is_symptom, other.match.where != sighting.match.where))
+        sighting.under = next((other for other in explaining if other.root is not sighting), None)
+
+
+def _explains(cause: Sighting, consequence: Sighting) -> bool:
+    return (
+        cause is not consequence
+        and consequence.cause.id in cause.cause.explains
+        and cause.match.touches(consequence.match.where)
+    )
+
+
+def _finding(sighting: Sighting, all_of_them: Sequence[Sighting]) -> Finding:
+    cause, match = sighting.cause, sighting.match
+    consequences = [other for other in all_of_them if other is not sighting and other.root is sighting]
+    severity = min([sighting.severity, *(other.severity for other in consequences)], key=lambda grade: _ORDER[grade])
+    return Finding(
+        id=cause.id,
+        title=cause.title,
+        where=match.where,
+        severity=severity,
+        evidence=list(match.lines),
+        remedy=cause.remedy,
+        fault=cause.fault,
+        family=cause.family,
+        sure=match.sure,
+        unknown=cause.is_symptom,
+        at_risk=cause.at_risk,
+        avoid=cause.avoid,
+        task=cause.task,
+        data=dict(match.data),
+        consequences=[
+            {
+                "id": other.cause.id,
+                "title": other.cause.title,
+                "where": other.match.where,
+                "evidence": list(other.match.lines),
+            }
+            for other in consequences
+        ],
+    )
+
+
+def _verdict(case: Case, findings: Sequence[Finding]) -> str:
+    if case.topology.state == BLIND:
+        return BLIND_VERDICT
+    worst = min((_ORDER[finding.severity] for finding in findings), default=_ORDER[INFO])
+    return {0: DOWN, 1: IMPAIRED}.get(worst, HEALTHY)
+
+
+def _summary(case: Case, verdict: str, findings: Sequence[Finding]) -> str:
+    if verdict == BLIND_VERDICT:
+        return f"nobody could look: {'; '.join(case.topology.reasons)}"
+    if verdict == HEALTHY:
+        return f"{case.topology.primary} is the primary, and everybody agrees"
+    first = findings[0]
+    rest = sum(finding.severity != INFO for finding in findings) - 1
+    also = f", and {rest} more" if rest > 0 else ""
+    return f"{'unknown fault: ' if first.unknown else ''}{first.title.lower()} ({first.where}){also}"

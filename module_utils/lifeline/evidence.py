@@ -1,0 +1,161 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Evidence as it comes in: brought to the shape that topology and causes rely on, or left out.
+
+A bundle is what ``diagnose.yml`` saves and reads again: ``{version, kind, estates: [{service, quorum, nodes, sentinels,
+applications, evidence: [...]}]}``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from .errors import LifelineError
+from .facts import Facts, clean_text
+
+BUNDLE_KIND = "lifeline-evidence"
+BUNDLE_VERSION = 1
+
+_INT, _BOOL, _TEXT, _ANY = 0, False, "", None
+
+# What topology.py indexes without asking; {"*": shape} is a dict of any names, [shape] a list.
+_ADDRESS = {"host": _TEXT, "port": _INT}
+_LINK = {**_ADDRESS, "link_up": _BOOL, "link_down_s": _INT, "last_io_s": _INT, "syncing": _BOOL}
+_NODE = {
+    "reachable": _BOOL,
+    "error": _TEXT,
+    "role": _TEXT,
+    "loading": _BOOL,
+    "replid": _TEXT,
+    "replid2": _TEXT,
+    "offset": _INT,
+    "second_offset": _INT,
+    "priority": _INT,
+    "keys": _INT,
+    "primary": _LINK,
+    "replicas": [_ADDRESS],
+}
+_SENTINEL = {
+    "reachable": _BOOL,
+    "error": _TEXT,
+    "known": _BOOL,
+    "tilt": _BOOL,
+    "down": _BOOL,
+    "failover": _BOOL,
+    "quorum_ok": _BOOL,
+    "quorum_text": _TEXT,
+    "down_after_ms": _INT,
+    "primary": _ADDRESS,
+    "replicas": [{**_ADDRESS, "link_up": _BOOL}],
+}
+_UNIT = {"load": _TEXT, "active": _TEXT, "sub": _TEXT, "result": _TEXT, "pid": _INT, "since": _INT, "restarts": _INT}
+_FILES = {
+    "config": _TEXT,
+    "dir": _TEXT,
+    "aof_configured": _BOOL,
+    "rdb_configured": _BOOL,
+    "rdb": {"size": _INT, "mtime": _INT},
+    "aof": {"size": _INT, "manifest": _BOOL},
+}
+_SHAPE: dict[str, Any] = {
+    "time": _INT,
+    "library": _BOOL,
+    "nodes": {"*": _NODE},
+    "sentinels": {"*": _SENTINEL},
+    "units": {"*": _UNIT},
+    "files": _FILES,
+}
+
+
+def clean(evidence: Sequence[Any]) -> list[dict[str, Any]]:
+    """Those documents that name their host and estate, with every value of a known name in its known type.
+
+    A value of the wrong type is dropped, as if the server had not said it. Unknown names stay; causes read those
+    through ``Facts``. Of two documents of one host and estate the first counts.
+    """
+    kept: dict[tuple[str, str], dict[str, Any]] = {}
+    for document in evidence:
+        if not isinstance(document, Mapping):
+            continue
+        host, service = document.get("host"), document.get("service")
+        if isinstance(host, str) and isinstance(service, str) and host and service:
+            kept.setdefault((host, service), {"time": 0, "library": False, **_shaped(document, _SHAPE)})
+    return list(kept.values())
+
+
+def _shaped(document: Mapping[Any, Any], shape: Mapping[str, Any]) -> dict[str, Any]:
+    every = shape.get("*")
+    result: dict[str, Any] = {}
+    for key, value in document.items():
+        name = clean_text(str(key))
+        wanted = shape.get(name, every)
+        if name not in shape and every is None:
+            result[name] = value
+            continue
+        fits, kept = _fit(value, wanted)
+        if fits and not (kept is None and every is not None):
+            result[name] = kept
+    return result
+
+
+def _fit(value: Any, wanted: Any) -> tuple[bool, Any]:
+    """(whether it may stay, as what)."""
+    if isinstance(wanted, Mapping):
+        return (True, _shaped(value, wanted)) if isinstance(value, Mapping) else (value is None, None)
+    if isinstance(wanted, list):
+        rows = [_shaped(item, wanted[0]) for item in value if isinstance(item, Mapping)] if _is_list(value) else []
+        return _is_list(value), rows
+    if wanted is _BOOL:
+        return isinstance(value, bool), value
+    if isinstance(wanted, str):
+        return (True, clean_text(value)) if isinstance(value, str) else (value is None, None)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**63
+    return number, (value if isinstance(value, int) else float(value)) if number else None
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def bundle(estates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What ``diagnose.yml`` saves. The documents hold no secret, so neither does the bundle."""
+    return {"kind": BUNDLE_KIND, "version": BUNDLE_VERSION, "estates": [dict(estate) for estate in estates]}
+
+
+def estates_of(saved: Any, where: str) -> list[dict[str, Any]]:
+    """The estates of a saved bundle. Raises LifelineError when ``where`` holds none."""
+    if not isinstance(saved, Mapping) or saved.get("kind") != BUNDLE_KIND:
+        raise LifelineError(
+            f"{where} is no evidence bundle of Lifeline: give the evidence.json that diagnose.yml wrote."
+        )
+    if saved.get("version") != BUNDLE_VERSION:
+        raise LifelineError(
+            f"{where} is an evidence bundle of version {str(saved.get('version'))[:20]}, and this Lifeline reads "
+            f"version {BUNDLE_VERSION}: diagnose it with the Lifeline that wrote it."
+        )
+    estates = saved.get("estates")
+    return [_estate(entry) for entry in estates if isinstance(entry, Mapping)] if _is_list(estates) else []
+
+
+def _estate(entry: Mapping[str, Any]) -> dict[str, Any]:
+    evidence = entry.get("evidence")
+    return {
+        "service": clean_text(str(entry.get("service", ""))),
+        "quorum": _fit(entry.get("quorum"), _INT)[1] or 0,
+        "nodes": members(entry.get("nodes")),
+        "sentinels": members(entry.get("sentinels")),
+        "applications": Facts(entry).texts("applications"),
+        "evidence": list(evidence) if isinstance(evidence, (list, tuple)) else [],
+    }
+
+
+def members(rows: Any) -> list[dict[str, Any]]:
+    """``[{name, host, port}]`` out of anything; rows that name no host and port are left out."""
+    found = []
+    for row in rows if _is_list(rows) else ():
+        if not isinstance(row, Mapping) or not isinstance(row.get("host"), str):
+            continue
+        port = row.get("port")
+        if isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536:
+            found.append({"name": clean_text(str(row.get("name") or row["host"])), "host": row["host"], "port": port})
+    return found
