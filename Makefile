@@ -104,6 +104,10 @@ lab-down: $(READY) ## Remove every trace of the lab
 	@$(say) "Removing the lab"
 	@ansible-playbook playbooks/lab.yml -e lab_hosts_state=absent
 
+.PHONY: faults
+faults: $(READY) ## Bring every fault about on the lab and see whether diagnose.yml names it (FAULTS="id family ...")
+	@$(PYTHON) tests/faults/run.py $(FAULTS)
+
 .PHONY: bench-provision bench-recover bench-requeue
 bench-provision: $(READY) ## How long a provision.yml without changes takes
 	@$(PYTHON) tests/bench/provision.py

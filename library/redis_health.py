@@ -27,6 +27,37 @@ options:
   config_file:
     description: Configuration file of this host's Redis server; says where its data is.
     type: path
+  depth:
+    description:
+      - V(brief) looks at what a topology is made of.
+      - V(full) looks as well at the host's system, processes and logs, and at its own server in detail.
+    type: str
+    choices: [brief, full]
+    default: brief
+  unix_socket:
+    description: The host's own server is asked through this socket where its port does not do.
+    type: path
+  server_log:
+    description: Log file of this host's server.
+    type: path
+  sentinel_log:
+    description: Log file of this host's sentinel.
+    type: path
+  log_minutes:
+    description: How far back logs and journals are read, in minutes. A log of any size costs no more than its tail.
+    type: float
+    default: 15.0
+  patience:
+    description: Seconds that any single look of V(full) may take; what takes longer is named in RV(evidence.errors).
+    type: float
+    default: 2.0
+  url_file:
+    description: On an application host, the file whose variable O(url_variable) says how the application reaches Redis.
+    type: path
+  url_variable:
+    description: Variable in O(url_file).
+    type: str
+    default: REDIS_URL
 attributes:
   check_mode:
     description: Reads only, so a check run is the same as a real one.
@@ -107,11 +138,34 @@ evidence:
       description: What O(config_file) says about persistence, and what lies on disk (sizes in bytes).
       type: dict
       sample: {aof_configured: true, replicaof: null, aof: {size: 1048576, manifest: true}}
+    system:
+      description: Processor, memory, pressure, kernel settings and disks of the host. With O(depth=full).
+      type: dict
+      sample: {load: {cores: 2, one: 0.2}, memory: {total: 4000000000, available: 3000000000}}
+    processes:
+      description: By unit, its main process as the kernel sees it. With O(depth=full).
+      type: dict
+      sample: {redis-server@main.service: {pid: 612, state: S, rss_kb: 12000}}
+    logs:
+      description: Anomalies in logs and journals, grouped, and the last lines. With O(depth=full).
+      type: dict
+      sample: {server: {groups: {killed: {count: 1, sample: ...}}, last: []}}
+    server:
+      description: What the host's own server says in detail, without secrets. With O(depth=full).
+      type: dict
+      sample: {reachable: true, via: tcp, info: {maxmemory: 0}, config: {maxclients: "10000"}}
+    application:
+      description: Whether the application's URL is answered from here, and by whom. With O(url_file).
+      type: dict
+      sample: {configured: true, host: 127.0.0.1, port: 6379, reachable: true, role: primary}
+    errors:
+      description: Sections that could not be looked at, and why. With O(depth=full).
+      type: dict
+      sample: {logs: "timeout: nothing within 4 s"}
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.client import Credentials
-from ansible.module_utils.lifeline.observe import collect, endpoints
+from ansible.module_utils.lifeline.observe.host import look
 from ansible.module_utils.lifeline.spec import credentials_spec, estate_spec, run
 
 
@@ -122,24 +176,19 @@ def main():
             **estate_spec(),
             "units": {"type": "list", "elements": "str", "default": []},
             "config_file": {"type": "path"},
+            "depth": {"type": "str", "choices": ["brief", "full"], "default": "brief"},
+            "unix_socket": {"type": "path"},
+            "server_log": {"type": "path"},
+            "sentinel_log": {"type": "path"},
+            "log_minutes": {"type": "float", "default": 15.0},
+            "patience": {"type": "float", "default": 2.0},
+            "url_file": {"type": "path"},
+            "url_variable": {"type": "str", "default": "REDIS_URL"},
             **credentials_spec(),
         },
         supports_check_mode=True,
     )
     run(module, look)
-
-
-def look(params, check):
-    evidence = collect(
-        params["name"],
-        endpoints(params["nodes"]),
-        endpoints(params["sentinels"]),
-        params["service"],
-        Credentials.from_params(params),
-        params["units"],
-        params["config_file"],
-    )
-    return {"evidence": evidence}
 
 
 if __name__ == "__main__":

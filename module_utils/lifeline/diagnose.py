@@ -13,9 +13,21 @@ from typing import Any, Mapping, Optional, Sequence
 from . import evidence as documents
 from .causes import CATALOGUE, CRITICAL, INFO, WARNING, Case, Cause, Match
 from .plan import Finding, make_plan, outage_began
+from .report_files import write
 from .topology import BLIND
 
 DIAGNOSIS_VERSION = 1
+
+# Options of the module redis_diagnose.
+OPTIONS: dict[str, Any] = {
+    "service": {"type": "str", "required": True},
+    "evidence": {"type": "list", "elements": "dict", "required": True},
+    "nodes": {"type": "list", "elements": "dict", "required": True},
+    "sentinels": {"type": "list", "elements": "dict", "default": []},
+    "applications": {"type": "list", "elements": "str", "default": []},
+    "quorum": {"type": "int", "default": 0},
+    "report_dir": {"type": "path"},
+}
 
 # A diagnosis' verdict:
 HEALTHY = "healthy"  # nothing worse than a note
@@ -97,6 +109,13 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
         topology=case.topology.as_dict(),
         outage_began=outage_began([host.facts.plain for host in case.hosts.values()]),
     ).as_dict()
+
+
+def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Module ``redis_diagnose``; ``params`` are its options. Raises LifelineError when a report can not be written."""
+    diagnosis = diagnose(params)
+    reports = write(params["report_dir"], params, diagnosis) if params.get("report_dir") else []
+    return {"diagnosis": diagnosis, "reports": reports}
 
 
 def plan_from_evidence(

@@ -134,7 +134,8 @@ def estates_of(saved: Any, where: str) -> list[dict[str, Any]]:
             f"version {BUNDLE_VERSION}: diagnose it with the Lifeline that wrote it."
         )
     estates = saved.get("estates")
-    return [_estate(entry) for entry in estates if isinstance(entry, Mapping)] if _is_list(estates) else []
+    rows = estates if isinstance(estates, (list, tuple)) else ()
+    return [_estate(entry) for entry in rows if isinstance(entry, Mapping)]
 
 
 def _estate(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,15 @@ from typing import Any, Iterator, Mapping, Optional
 TEXT_LIMIT = 2000
 
 
+def plain(value: Any) -> Any:
+    """Ordinary dicts and lists all the way down, out of whatever containers: Ansible's own are lazy."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
 class Facts:
     """A tree of plain data (dicts, lists, text, numbers) that answers in known types.
 

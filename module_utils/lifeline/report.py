@@ -33,6 +33,23 @@ _REMEDIES = {
 }
 
 
+def diagnosis_text(diagnosis: Mapping[str, Any]) -> list[str]:
+    """The diagnosis as lines, worst first: how we know, what is at risk, what to do, what not to do, what follows."""
+    lines = [f"Estate {diagnosis['service']}: {diagnosis['verdict'].upper()} - {diagnosis['summary']}."]
+    for number, finding in enumerate(diagnosis["findings"], 1):
+        lines.append(
+            f"{number}. {finding['severity'].upper()}: {finding['title']} ({finding['where']}, {finding['sure']})"
+        )
+        lines += [f"   {line}" for line in finding["evidence"]]
+        lines.append(f"   at risk: {finding['at_risk']}")
+        lines.append(f"   do: {finding['remedy']}")
+        lines.append(f"   do not: {finding['avoid']}")
+        follows = [f"{item['title'].lower()} ({item['where']})" for item in finding["consequences"]]
+        if follows:
+            lines.append(f"   it explains: {'; '.join(follows)}")
+    return lines
+
+
 _VERDICTS = {"healthy": "in service", "degraded": "in service, something is left to do"}
 
 

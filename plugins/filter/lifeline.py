@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lifeline import config, diagnose, estate, report
+from lifeline.facts import plain
 
 
 def on_plain_data(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -20,15 +21,6 @@ def on_plain_data(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*(plain(value) for value in values))
 
     return door
-
-
-def plain(value: Any) -> Any:
-    """Ansible's lazy containers as ordinary ones, all the way down."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
 
 
 class FilterModule:
@@ -41,6 +33,7 @@ class FilterModule:
             "lifeline_redis_conf": config.lines,
             "lifeline_stored_password": config.stored_password,
             "lifeline_plan": on_plain_data(diagnose.plan_from_evidence),
+            "lifeline_diagnosis_text": on_plain_data(report.diagnosis_text),
             "lifeline_plan_text": on_plain_data(report.plan_text),
             "lifeline_outcome_text": on_plain_data(report.outcome_text),
         }

@@ -101,6 +101,11 @@ class Lab:
         wait_for(lambda: len(self.primaries()) == 1, "one primary with replicas", 60)
         return self.primaries()[0]
 
+    def replicas(self, hosts: tuple[str, ...] = ("redis1", "redis2", "redis3")) -> list[str]:
+        """Hosts of the other servers."""
+        primary = self.primary()
+        return [host for host in hosts if host != primary]
+
     def running(self, host: str) -> bool:
         """Whether the host's power is on."""
         done = self.podman("inspect", "--format", "{{.State.Running}}", self.container(host), check=False)

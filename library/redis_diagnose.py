@@ -1,0 +1,131 @@
+#!/usr/bin/python
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_diagnose
+short_description: Tell from the evidence of an estate's hosts which outage it is
+version_added: "0.1.0"
+description:
+  - Takes what M(redis_health) collected on all hosts of an estate and says what is wrong, how that is known, what is at
+    risk, what to do and what not to do. One cause is shown with its consequences, not as many alarms.
+  - It connects to nothing and changes nothing but O(report_dir). It runs on the control node, whatever host the task is
+    for.
+  - A fault that fits no known cause is reported as unknown, with its evidence.
+options:
+  service:
+    description: Name of the estate; evidence of others is left out.
+    type: str
+    required: true
+  evidence:
+    description: RV(redis_health#module:evidence) of each host that answered, in any order.
+    type: list
+    elements: dict
+    required: true
+  nodes:
+    description: The servers of the estate, as the inventory has them.
+    type: list
+    elements: dict
+    required: true
+  sentinels:
+    description: The sentinels of the estate, as the inventory has them.
+    type: list
+    elements: dict
+    default: []
+  applications:
+    description: Names of the application hosts.
+    type: list
+    elements: str
+    default: []
+  quorum:
+    description: Sentinels that must agree before a failover.
+    type: int
+    default: 0
+  report_dir:
+    description:
+      - Folder on the control node that the evidence and the reports go to. It is made if it is missing; files of their
+        names are replaced. This counts as no change.
+    type: path
+attributes:
+  check_mode:
+    description: Reads only, so a check run is the same as a real one.
+    support: full
+  diff_mode:
+    description: Changes nothing, so there is no diff.
+    support: none
+seealso:
+  - module: redis_health
+author:
+  - Lifeline contributors (@lifeline)
+"""
+
+EXAMPLES = r"""
+- name: Tell what is wrong
+  redis_diagnose:
+    service: orders
+    nodes: "{{ nodes }}"
+    sentinels: "{{ sentinels }}"
+    evidence: "{{ ansible_play_hosts | map('extract', hostvars, ['seen', 'evidence']) }}"
+  run_once: true
+"""
+
+RETURN = r"""
+diagnosis:
+  description: The answer.
+  returned: always
+  type: dict
+  contains:
+    verdict:
+      description: V(healthy), V(impaired) (in service without its safety margin), V(down), or V(blind) (nobody looked).
+      type: str
+      sample: down
+    summary:
+      description: The worst finding in a few words.
+      type: str
+      sample: the server's process is dead (redis1)
+    primary:
+      description: The live primary that the others agree on, or null.
+      type: dict
+      sample: {name: redis1, host: 192.0.2.11, port: 6379}
+    findings:
+      description: What is wrong, worst first, with evidence, consequences, the remedy and the remedy to avoid.
+      type: list
+      elements: dict
+      sample: [{id: process_dead, fault: F01, where: redis1, severity: critical, sure: certain}]
+    plan:
+      description: What C(recover.yml) would do about it now.
+      type: dict
+      sample: {verdict: act, actions: []}
+    topology:
+      description: Who is primary according to whom.
+      type: dict
+      sample: {state: agreed, primary: redis1}
+    outage_began:
+      description: When the trouble that still shows began, in seconds since 1970; null when none shows.
+      type: float
+      sample: 1790000000.0
+reports:
+  description: Files written to O(report_dir).
+  returned: always
+  type: list
+  elements: str
+  sample: [reports/orders/evidence.json, reports/orders/diagnosis.json]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.diagnose import OPTIONS, work
+from ansible.module_utils.lifeline.spec import run
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=OPTIONS,
+        supports_check_mode=True,
+    )
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Anomalies in logs and journals, read from their ends in bounded time and memory, and grouped."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from datetime import datetime
+from typing import Any, Callable, Iterable, Iterator, Optional
+
+from .shell import output
+
+# A log costs no more than its tail, however long it is.
+TAIL_BYTES = 1 << 20
+JOURNAL_LINES = 500
+SAMPLE_CHARS = 300
+
+# Name of a group, and what its lines hold. The first that fits takes the line. Words are those of Redis 6 to 8 and
+# Valkey 7 to 9; a cause asks for a group by its name.
+PATTERNS: tuple[tuple[str, str], ...] = (
+    ("start_limit", r"Start request repeated too quickly"),
+    ("killed", r"code=killed, status=9/KILL"),
+    ("started", r"Ready to accept connections|Server initialized"),
+)
+
+_COMPILED = [(name, re.compile(pattern)) for name, pattern in PATTERNS]
+_ANY = re.compile("|".join(f"(?:{pattern})" for _name, pattern in PATTERNS))
+
+# pid:role day month year hour:minute:second.millisecond level message
+_REDIS_LINE = re.compile(r"^\d+:[A-Z] (\d{1,2} \w{3} \d{4} \d{2}:\d{2}:\d{2})\.(\d{3}) (\S) (.*)$")
+# journalctl -o short-unix: seconds, host, program[pid]:, message
+_JOURNAL_LINE = re.compile(r"^(\d{9,11}\.\d+) \S+ ([^:]+): (.*)$")
+
+
+def file_groups(path: str, since: float, redact: Callable[[str], str]) -> dict[str, Any]:
+    """``{path, size, groups, last}`` of a Redis or Sentinel log; ``error`` instead where it can not be read.
+
+    ``groups``: ``{name: {count, first, last, sample}}`` of lines since ``since`` (seconds since 1970); ``sample`` is
+    the newest line. ``last``: the last lines of all, for faults that nobody knows yet.
+    """
+    try:
+        size, text = _tail(path)
+    except OSError as error:
+        return {"path": path, "error": error.strerror or str(error), "groups": {}, "last": []}
+    lines = list(_redis_lines(text))
+    return {"path": path, "size": size, **group(lines, since, redact)}
+
+
+def _tail(path: str) -> tuple[int, str]:
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL_BYTES))
+        return size, file.read(TAIL_BYTES).decode("utf-8", "replace")
+
+
+def _redis_lines(text: str) -> Iterator[tuple[float, str]]:
+    """(time, message); a line without a time, such as one of a crash report, has that of the line before."""
+    when = 0.0
+    for line in text.splitlines():
+        match = _REDIS_LINE.match(line)
+        if match:
+            when = _moment(match[1], match[2], when)
+            yield when, match[4]
+        elif line.strip():
+            yield when, line
+
+
+def _moment(text: str, milliseconds: str, default: float) -> float:
+    try:
+        return datetime.strptime(text, "%d %b %Y %H:%M:%S").astimezone().timestamp() + int(milliseconds) / 1000
+    except (ValueError, OverflowError, OSError):
+        return default
+
+
+def journal_groups(units: Iterable[str], since: float, redact: Callable[[str], str]) -> dict[str, Any]:
+    """The same of some units' journal."""
+    names = [word for unit in units for word in ("-u", unit)]
+    return _journal(names, since, redact) if names else {"groups": {}, "last": []}
+
+
+def kernel_groups(since: float, redact: Callable[[str], str]) -> dict[str, Any]:
+    """The same of the kernel's messages, where this host may read them."""
+    return _journal(["-k"], since, redact)
+
+
+def _journal(which: list[str], since: float, redact: Callable[[str], str]) -> dict[str, Any]:
+    argv = ["journalctl", "--no-pager", "--quiet", "-o", "short-unix", f"--since=@{int(since)}", f"-n{JOURNAL_LINES}"]
+    return group(list(_journal_lines(output([*argv, *which]))), since, redact)
+
+
+def _journal_lines(text: str) -> Iterator[tuple[float, str]]:
+    for line in text.splitlines():
+        match = _JOURNAL_LINE.match(line)
+        if match:
+            yield float(match[1]), match[3]
+
+
+def group(lines: list[tuple[float, str]], since: float, redact: Callable[[str], str]) -> dict[str, Any]:
+    """Lines of known anomalies by name, and the last lines as they are."""
+    groups: dict[str, dict[str, Any]] = {}
+    for when, line in lines:
+        if when < since or not _ANY.search(line):
+            continue
+        name = next(name for name, pattern in _COMPILED if pattern.search(line))
+        found = groups.setdefault(name, {"count": 0, "first": round(when, 3), "last": 0.0, "sample": ""})
+        found["count"] += 1
+        found["last"] = round(when, 3)
+        found["sample"] = line
+    for found in groups.values():
+        found["sample"] = redact(found["sample"][:SAMPLE_CHARS])
+    return {"groups": groups, "last": [redact(line[:SAMPLE_CHARS]) for when, line in lines[-5:] if when >= since]}
+
+
+def window_start(minutes: float, now: Optional[float] = None) -> float:
+    """Seconds since 1970 at which the window that is looked at begins."""
+    return (time.time() if now is None else now) - minutes * 60

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Bring faults about on the lab, one after the other, and see whether diagnose.yml names each: ``run.py [NAME ...]``.
+
+NAME is a cause's id, a family or cause:variant; none means all, ``--quick`` those that continuous integration runs.
+The lab must be healthy before and after each. Ends with a table, and with status 1 when one was not named, named wrong, or not mended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent / "tools"))
+sys.path.insert(0, str(HERE.parents[1] / "module_utils"))
+
+from base import FAULTS, Expect, Fault, find  # needs the path above
+from lab import Lab, wait_for
+
+for module in sorted(HERE.glob("*.py")):
+    if module.stem not in ("base", "run"):
+        importlib.import_module(module.stem)
+
+# Seconds in which a lab heals after a fault was undone.
+HEALING = 90.0
+
+
+@dataclass
+class Outcome:
+    """What became of one fault. ``seconds``: of the run of diagnose.yml that named it."""
+
+    fault: str
+    cause: str
+    named: bool = False
+    seconds: float = 0.0
+    severity: str = ""
+    extra: list[str] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def good(self) -> bool:
+        return self.named and not self.extra and not self.error
+
+    def line(self) -> str:
+        """For the terminal."""
+        said = f"named in {self.seconds:.1f} s" if self.named else "NOT named"
+        more = f"; also said: {', '.join(self.extra)}" if self.extra else ""
+        return f"{'ok  ' if self.good else 'FAIL'} {self.fault}: {said}{more}{'; ' + self.error if self.error else ''}"
+
+
+class Doctor:
+    """Runs diagnose.yml on a lab and reads what it wrote."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.reports = Path(tempfile.mkdtemp(prefix="faults-"))
+        self.seconds = 0.0
+
+    def diagnose(self) -> dict[str, Any]:
+        """The diagnosis of the lab's one estate."""
+        run = self.lab.playbook(
+            "playbooks/diagnose.yml", "-e", "diagnose_fail=false", "-e", f"diagnose_report_dir={self.reports}"
+        )
+        self.seconds = run.seconds
+        (written,) = self.reports.glob("*/diagnosis.json")
+        said: dict[str, Any] = json.loads(written.read_text())
+        written.unlink()
+        return said
+
+    def findings(self) -> list[dict[str, Any]]:
+        """Findings that are worse than a note."""
+        return [finding for finding in self.diagnose()["findings"] if finding["severity"] != "info"]
+
+    def until_healthy(self) -> None:
+        """Raises RuntimeError with what is still wrong."""
+        left: list[Any] = []
+
+        def healthy() -> bool:
+            left[:] = [
+                f"{finding['id']} ({finding['where']}): {finding['evidence'][:2]}" for finding in self.findings()
+            ]
+            return not left
+
+        try:
+            wait_for(healthy, "a healthy lab", HEALING)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}; still there: {'; '.join(left)}") from error
+
+    def until_named(self, cause: str, expect: Expect, outcome: Outcome) -> None:
+        """Fills in the outcome: named in time or not, and what else was said in that run."""
+        deadline = time.monotonic() + expect.within
+        while not outcome.named and time.monotonic() < deadline:
+            found = self.findings()
+            right = [finding for finding in found if (finding["id"], finding["where"]) == (cause, expect.where)]
+            allowed = (cause, *expect.also)
+            outcome.extra = [f"{item['id']} ({item['where']})" for item in found if item["id"] not in allowed]
+            if right:
+                outcome.named, outcome.seconds, outcome.severity = True, self.seconds, right[0]["severity"]
+
+
+def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
+    """Inject, diagnose, undo."""
+    outcome = Outcome(fault.name, fault.cause)
+    injector = fault.inject(lab)
+    expect: Optional[Expect] = None
+    try:
+        doctor.until_healthy()
+        expect = next(injector)
+        doctor.until_named(fault.cause, expect, outcome)
+    except (RuntimeError, SystemExit) as error:
+        outcome.error = str(error)[-600:]
+    finally:
+        try:
+            next(injector, None)
+            doctor.until_healthy()
+        except (RuntimeError, SystemExit) as error:
+            outcome.error = f"{outcome.error} not undone: {str(error)[-600:]}".strip()
+    return outcome
+
+
+def main() -> int:
+    """0 when every fault was named, and nothing else."""
+    parser = argparse.ArgumentParser(description="Bring faults about and see whether they are named.")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--json", type=Path, help="write the outcomes here as well")
+    arguments = parser.parse_args()
+    wanted = [entry for name in arguments.names or [None] for entry in find(name)]
+    wanted = [entry for entry in wanted if entry.quick or not arguments.quick]
+    if arguments.list or not wanted:
+        print(*[entry.name for entry in (wanted or FAULTS)], sep="\n")
+        return int(not arguments.list)
+    lab = Lab()
+    doctor = Doctor(lab)
+    outcomes = []
+    for entry in wanted:
+        outcomes.append(run(entry, lab, doctor))
+        print(outcomes[-1].line(), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
+    bad = sum(not outcome.good for outcome in outcomes)
+    print(f"\n{len(outcomes) - bad} passed, {bad} failed")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
