@@ -4,7 +4,7 @@
 """Bring faults about on the lab, one after the other, and see whether diagnose.yml names each: ``run.py [NAME ...]``.
 
 NAME is a cause's id, a family or cause:variant; none means all, ``--quick`` those that continuous integration runs.
-The lab must be healthy before and after each. Ends with a table, and with status 1 when one was not named, named wrong, or not mended.
+The lab must be healthy before and after each. Status 1 when one was not named, named wrong, or not mended.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parent / "tools"))
-sys.path.insert(0, str(HERE.parents[1] / "module_utils"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from base import FAULTS, Expect, Fault, find  # needs the path above
+from base import FAULTS, Expect, Fault, find
 from lab import Lab, wait_for
 
-for module in sorted(HERE.glob("*.py")):
+for module in sorted(Path(__file__).resolve().parent.glob("*.py")):
     if module.stem not in ("base", "run"):
         importlib.import_module(module.stem)
 
