@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: estate_lock
+short_description: Let one run at a time change an estate
+version_added: "0.1.0"
+description:
+  - Takes, renews or releases the lock that says which run is changing an estate. It is a file on each host of the
+    estate, and is gone after a reboot.
+  - A lock that another run holds is an answer, not a failure (RV(held), RV(holder)). One that was not renewed for
+    O(stale) seconds is taken over, since its run has died.
+options:
+  estate:
+    description: Name of the estate.
+    type: str
+    required: true
+  state:
+    description: V(held) takes the lock or renews it. V(released) gives it back, if O(run) holds it.
+    type: str
+    choices: [held, released]
+    default: held
+  run:
+    description: What tells this run from others.
+    type: str
+    required: true
+  who:
+    description: Who runs it and where, for others to read.
+    type: str
+    default: ""
+  what:
+    description: What the run does, for others to read.
+    type: str
+    default: ""
+  stale:
+    description: Seconds without a renewal after which a lock counts as left behind.
+    type: float
+    default: 900.0
+  directory:
+    description: Folder of the lock on the host.
+    type: path
+    default: /run/lifeline
+attributes:
+  check_mode:
+    description: Says what a real run would do, and writes nothing.
+    support: full
+  diff_mode:
+    description: The result names the holder before.
+    support: none
+author:
+  - Lifeline contributors (@lifeline)
+"""
+
+EXAMPLES = r"""
+- name: Take the estate's lock
+  estate_lock:
+    estate: orders
+    run: "{{ run_id }}"
+    who: "alice on control1"
+    what: recover.yml
+  register: lock
+
+- name: Give it back
+  estate_lock:
+    estate: orders
+    run: "{{ run_id }}"
+    state: released
+"""
+
+RETURN = r"""
+held:
+  description: Whether this run holds the lock now; in check mode, whether it would.
+  returned: always
+  type: bool
+  sample: true
+holder:
+  description: The other run that holds the lock, or (RV(stale)) that left it behind; null where there is none.
+  returned: always
+  type: dict
+  sample: {run: 4f2a, who: alice on control1, what: recover.yml, since: 1790000000.0, renewed: 1790000012.5}
+stale:
+  description: Whether the lock of another run was left behind.
+  returned: always
+  type: bool
+  sample: false
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.lock import DIRECTORY, work
+from ansible.module_utils.lifeline.spec import run
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "estate": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
+            "run": {"type": "str", "required": True},
+            "who": {"type": "str", "default": ""},
+            "what": {"type": "str", "default": ""},
+            "stale": {"type": "float", "default": 900.0},
+            "directory": {"type": "path", "default": DIRECTORY},
+        },
+        supports_check_mode=True,
+    )
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()
