@@ -108,6 +108,10 @@ lab-down: $(READY) ## Remove every trace of the lab
 faults: $(READY) ## Bring every fault about on the lab and see whether diagnose.yml names it (FAULTS="id family ...")
 	@$(PYTHON) tests/faults/run.py $(FAULTS)
 
+.PHONY: recover-faults
+recover-faults: $(READY) ## Bring every fault about under load, recover from it, count the jobs (FAULTS="id family ...")
+	@$(PYTHON) tests/faults/recover.py $(FAULTS)
+
 .PHONY: bench-provision bench-recover bench-requeue
 bench-provision: $(READY) ## How long a provision.yml without changes takes
 	@$(PYTHON) tests/bench/provision.py

@@ -29,12 +29,17 @@ Injector = Callable[[Lab], Iterator[Expect]]
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to bring a cause about. ``quick``: in the subset that continuous integration runs."""
+    """One way to bring a cause about.
+
+    ``quick``: in the subset that continuous integration runs. ``recovery``: what recover.yml has to make of it:
+    recovered, refused (nothing changed), or left to a person (in service, with a step named that only a person can do).
+    """
 
     cause: str
     variant: str
     inject: Injector = field(compare=False)
     quick: bool = False
+    recovery: str = "recovered"
 
     @property
     def name(self) -> str:
@@ -48,11 +53,13 @@ FAULTS: list[Fault] = []
 FIXTURES: dict[str, str] = {}
 
 
-def fault(cause: str, variant: str = "", quick: bool = False) -> Callable[[Injector], Injector]:
+def fault(
+    cause: str, variant: str = "", quick: bool = False, recovery: str = "recovered"
+) -> Callable[[Injector], Injector]:
     """Registers a generator: what is before its ``yield`` breaks the lab, what is after it mends it."""
 
     def register(inject: Injector) -> Injector:
-        FAULTS.append(Fault(cause, variant, inject, quick))
+        FAULTS.append(Fault(cause, variant, inject, quick, recovery))
         return inject
 
     return register

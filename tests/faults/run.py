@@ -26,7 +26,7 @@ from base import FAULTS, Expect, Fault, find
 from lab import Lab, wait_for
 
 for module in sorted(Path(__file__).resolve().parent.glob("*.py")):
-    if module.stem not in ("base", "run"):
+    if module.stem not in ("base", "recover", "run"):
         importlib.import_module(module.stem)
 
 # Seconds in which a lab heals after a fault was undone.
@@ -105,6 +105,18 @@ class Doctor:
             if right:
                 outcome.named, outcome.seconds, outcome.severity = True, self.seconds, right[0]["severity"]
 
+    def names(self, cause: str, expect: Expect) -> bool:
+        """Whether the cause is named in its place before the time is up."""
+        outcome = Outcome("", cause)
+        self.until_named(cause, expect, outcome)
+        return outcome.named
+
+
+def chosen(names: list[str], quick: bool) -> list[Fault]:
+    """The faults that a command line asks for."""
+    wanted = [entry for name in names or [None] for entry in find(name)]
+    return [entry for entry in wanted if entry.quick or not quick]
+
 
 def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
     """Inject, diagnose, undo."""
@@ -134,8 +146,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--json", type=Path, help="write the outcomes here as well")
     arguments = parser.parse_args()
-    wanted = [entry for name in arguments.names or [None] for entry in find(name)]
-    wanted = [entry for entry in wanted if entry.quick or not arguments.quick]
+    wanted = chosen(arguments.names, arguments.quick)
     if arguments.list or not wanted:
         print(*[entry.name for entry in (wanted or FAULTS)], sep="\n")
         return int(not arguments.list)

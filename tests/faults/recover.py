@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Bring faults about on the lab under the application's load, run recover.yml, and count: ``recover.py [NAME ...]``.
+
+NAME is a cause's id, a family or cause:variant; none means all, ``--quick`` those that continuous integration runs.
+For each: was it named right, is the estate back (or was it rightly refused or left to a person), how long to the first
+write and to the end, jobs lost and doubled, and whether a second run changes nothing. Status 1 when a row is bad.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
+
+from base import Expect, Fault
+from lab import Lab, versions
+from load import Load
+from run import Doctor, chosen
+
+CHANGED = re.compile(r"changed=(\d+)")
+
+# Outcomes of a recovery that are right for a fault; which of them, the injector says.
+RECOVERED, REFUSED, LEFT = "recovered", "refused", "left to a person"
+
+
+@dataclass
+class Outcome:
+    """What became of one fault. Times are seconds from the start of recover.yml."""
+
+    fault: str
+    cause: str
+    wanted: str
+    named: bool = False
+    became: str = ""
+    first_write_s: float = 0.0
+    exit_s: float = 0.0
+    acknowledged: int = 0
+    lost: int = 0
+    doubled: int = 0
+    second_changed: int = -1
+    error: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether the row is as it should be."""
+        settled = self.second_changed == 0 or self.became != RECOVERED
+        return self.named and self.became == self.wanted and not self.lost and settled and not self.error
+
+    def line(self) -> str:
+        """For the terminal."""
+        figures = f"first write {self.first_write_s:.1f} s, end {self.exit_s:.1f} s"
+        jobs = f"{self.acknowledged} acknowledged, {self.lost} lost, {self.doubled} doubled"
+        named = "named" if self.named else "NOT named"
+        return (
+            f"{'ok  ' if self.good else 'FAIL'} {self.fault}: {named}, {self.became or 'no outcome'}; {figures}; {jobs}; "
+            f"second run changed={self.second_changed}{'; ' + self.error if self.error else ''}"
+        )
+
+
+def recover(lab: Lab, outcome: Outcome, load: Load) -> None:
+    """Run recover.yml twice and fill in what became of the estate."""
+    asked = time.time()
+    run = lab.playbook("recover.yml", check=False)
+    outcome.exit_s = round(run.seconds, 1)
+    if run.status == 0:
+        outcome.became = LEFT if "For you: nothing." not in run.output else RECOVERED
+        outcome.first_write_s = round(load.first_accepted_after(asked) - asked, 1)
+    elif "Nothing was changed" in run.output or "nothing was changed" in run.output:
+        outcome.became = REFUSED
+    else:
+        outcome.became = "failed"
+        outcome.error = run.output[-1500:]
+    again = lab.playbook("recover.yml", check=False)
+    outcome.second_changed = sum(int(count) for count in CHANGED.findall(again.output))
+
+
+def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
+    """Load, inject, diagnose, recover, count, undo."""
+    outcome = Outcome(fault.name, fault.cause, fault.recovery)
+    injector = fault.inject(lab)
+    load = Load(lab)
+    try:
+        doctor.until_healthy()
+        load.start()
+        expect: Optional[Expect] = next(injector)
+        assert expect is not None
+        outcome.named = doctor.names(fault.cause, expect)
+        recover(lab, outcome, load)
+    except (RuntimeError, SystemExit) as error:
+        outcome.error = str(error)[-1500:]
+    finally:
+        try:
+            next(injector, None)
+            doctor.until_healthy()
+            load.stop()
+            counted = load.check()
+            outcome.acknowledged, outcome.lost, outcome.doubled = (
+                counted["acknowledged"],
+                counted["lost"],
+                counted["doubled"],
+            )
+        except (RuntimeError, SystemExit, KeyError) as error:
+            outcome.error = f"{outcome.error} not undone: {str(error)[-600:]}".strip()
+    return outcome
+
+
+def main() -> int:
+    """0 when every row is as it should be."""
+    parser = argparse.ArgumentParser(description="Bring faults about under load and recover from them.")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path, help="write the outcomes here as well")
+    arguments = parser.parse_args()
+    lab = Lab()
+    doctor = Doctor(lab)
+    outcomes = []
+    for entry in chosen(arguments.names, arguments.quick):
+        outcomes.append(run(entry, lab, doctor))
+        print(outcomes[-1].line(), flush=True)
+        if arguments.json:
+            rows = [asdict(outcome) for outcome in outcomes]
+            arguments.json.write_text(json.dumps({**versions(), "rows": rows}, indent=1) + "\n")
+    bad = sum(not outcome.good for outcome in outcomes)
+    print(f"\n{len(outcomes) - bad} passed, {bad} failed")
+    return int(bad > 0 or not outcomes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
