@@ -62,7 +62,8 @@ class Outcome:
         jobs = f"{self.acknowledged} acknowledged, {self.lost} lost, {self.doubled} doubled"
         named = "named" if self.named else "NOT named"
         return (
-            f"{'ok  ' if self.good else 'FAIL'} {self.fault}: {named}, {self.became or 'no outcome'}; {figures}; {jobs}; "
+            f"{'ok  ' if self.good else 'FAIL'} {self.fault}: {named}, {self.became or 'no outcome'}; {figures}; "
+            f"{jobs}; "
             f"second run changed={self.second_changed}{'; ' + self.error if self.error else ''}"
         )
 
