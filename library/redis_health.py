@@ -118,6 +118,10 @@ evidence:
       description: Whether this host has the Python library redis. Without it, nodes and sentinels are not asked.
       type: bool
       sample: true
+    platform:
+      description: The distribution that this host runs, and the first number of its release.
+      type: dict
+      sample: {distribution: debian, release: "12"}
     nodes:
       description: By name, what each server says of itself, or why it does not answer.
       type: dict

@@ -43,22 +43,6 @@ options:
         description: The package that ships it.
         type: str
         required: true
-  maxmemory:
-    description: How to compute C(maxmemory) from the host's memory; without it, it is not computed.
-    type: dict
-    suboptions:
-      share_percent:
-        description: This server's part of the host.
-        type: int
-        default: 100
-      fork_percent:
-        description: How much of the data may be copied while a save or rewrite runs.
-        type: int
-        default: 50
-      buffers:
-        description: Bytes to leave for replication.
-        type: int
-        default: 0
 attributes:
   check_mode:
     description: Reads only, so it does the same.
@@ -76,8 +60,6 @@ EXAMPLES = r"""
     packages: [redis-server, python3-redis]
     units: [redis-server@main.service]
     sysctl: [vm.overcommit_memory]
-    maxmemory:
-      fork_percent: 50
   register: host
 """
 
@@ -112,11 +94,6 @@ memory_total:
   returned: always
   type: int
   sample: 8589934592
-maxmemory:
-  description: Bytes that the server may fill.
-  returned: when O(maxmemory) is given
-  type: int
-  sample: 5100273664
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -135,14 +112,6 @@ def main():
             "options": {
                 "path": {"type": "path", "required": True},
                 "package": {"type": "str", "required": True},
-            },
-        },
-        "maxmemory": {
-            "type": "dict",
-            "options": {
-                "share_percent": {"type": "int", "default": 100},
-                "fork_percent": {"type": "int", "default": 50},
-                "buffers": {"type": "int", "default": 0},
             },
         },
     }

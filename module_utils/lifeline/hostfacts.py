@@ -11,7 +11,7 @@ from typing import Any, Iterable, Mapping, Optional
 
 from . import memory
 from .errors import LifelineError
-from .observe import unit_states
+from .observe.units import unit_states
 
 COMMAND_SECONDS = 20
 
@@ -43,11 +43,6 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     result["exists"] = {path: Path(path).exists() for path in params["paths"]}
     if params["pristine"]:
         result["pristine"] = _pristine(params["pristine"]["path"], params["pristine"]["package"])
-    sizing = params["maxmemory"]
-    if sizing:
-        result["maxmemory"] = memory.maxmemory(
-            result["memory_total"], sizing["share_percent"], sizing["fork_percent"], sizing["buffers"]
-        )
     return result
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from .errors import LifelineError
 
@@ -60,3 +60,11 @@ def maxmemory(total: int, share_percent: int = 100, fork_percent: int = 50, buff
             f"{buffers // MIB} MiB of replication buffers: give it more, or lower redis_server_repl_backlog_mb."
         )
     return data
+
+
+def sizing(total: int, share_percent: int = 100, fork_percent: int = 50, buffers: int = 0) -> dict[str, Any]:
+    """``maxmemory`` for a role: ``{maxmemory, objection}``, in bytes, with why it is 0 where too little is left."""
+    try:
+        return {"maxmemory": maxmemory(total, share_percent, fork_percent, buffers), "objection": ""}
+    except LifelineError as error:
+        return {"maxmemory": 0, "objection": str(error)}

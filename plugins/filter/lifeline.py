@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import config, diagnose, estate, report
+from lifeline import config, diagnose, estate, memory, report
 from lifeline.facts import plain
 
 
@@ -32,6 +32,7 @@ class FilterModule:
             "lifeline_endpoints": estate.endpoints,
             "lifeline_redis_conf": config.lines,
             "lifeline_stored_password": config.stored_password,
+            "lifeline_sizing": memory.sizing,
             "lifeline_plan": on_plain_data(diagnose.plan_from_evidence),
             "lifeline_diagnosis_text": on_plain_data(report.diagnosis_text),
             "lifeline_plan_text": on_plain_data(report.plan_text),

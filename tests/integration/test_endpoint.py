@@ -35,7 +35,7 @@ RENDER = """
     - config_files:
         secret_files:
           - path: "{{{{ target }}}}"
-            content: "{{{{ lookup('ansible.builtin.template', template) }}}}"
+            content: "{{{{ lookup('lifeline_template', template) }}}}"
 """
 
 

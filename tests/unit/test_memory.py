@@ -61,6 +61,13 @@ def test_too_small_a_host_is_one_sentence() -> None:
         memory.maxmemory(128 * memory.MIB)
 
 
+def test_a_role_is_told_instead() -> None:
+    assert memory.sizing(4 * GIB) == {"maxmemory": memory.maxmemory(4 * GIB), "objection": ""}
+    told = memory.sizing(128 * memory.MIB)
+    assert told["maxmemory"] == 0
+    assert "too little" in told["objection"]
+
+
 def test_missing_packages() -> None:
     listing = "redis-server:installed\nlogrotate:not-installed\npython3-redis:config-files\n"
     names = ["redis-server", "logrotate", "python3-redis", "unheard-of"]

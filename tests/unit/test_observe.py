@@ -125,6 +125,16 @@ def test_a_copy_outlives_what_redis_does_to_the_originals(tmp_path: Path) -> Non
     assert target.stat().st_mode & 0o777 == 0o700
 
 
+def test_the_platform_is_what_os_release_says(tmp_path: Path) -> None:
+    assert observe.platform(str(tmp_path)) == {"distribution": "", "release": ""}
+    (tmp_path / "usr" / "lib").mkdir(parents=True)
+    (tmp_path / "usr" / "lib" / "os-release").write_text('# comment\nNAME="Alma"\nID="almalinux"\nVERSION_ID="9.4"\n')
+    assert observe.platform(str(tmp_path)) == {"distribution": "almalinux", "release": "9"}
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "os-release").write_text('ID=debian\nVERSION_ID="12"\n')
+    assert observe.platform(str(tmp_path)) == {"distribution": "debian", "release": "12"}
+
+
 def test_the_outage_began_when_the_first_sign_of_it_showed() -> None:
     link = {"link_up": False, "link_down_s": 7}
     evidence = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from .estate import collect, endpoints, fields, node_view, parse_info, parse_sentinel
 from .files import data_files, parse_config
+from .platform import platform
 from .units import parse_units, unit_states
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "parse_info",
     "parse_sentinel",
     "parse_units",
+    "platform",
     "unit_states",
 ]

@@ -15,6 +15,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from ..client import CONNECTION_ERRORS, HAS_REDIS, Credentials, Endpoint, connect, reason
 from .files import data_files, free_bytes
+from .platform import platform
 from .units import unit_states
 from .values import number
 
@@ -38,8 +39,9 @@ def collect(
 ) -> dict[str, Any]:
     """The evidence of one host, as plain data that survives JSON.
 
-    ``{version, host, service, time, took_s, library, nodes{}, sentinels{}, units{}, files{}, disk{}}``; ``time`` is
-    this host's clock in seconds since 1970, sizes are bytes. Takes no longer than twice the credentials' timeouts.
+    ``{version, host, service, time, took_s, library, platform{}, nodes{}, sentinels{}, units{}, files{}, disk{}}``;
+    ``time`` is this host's clock in seconds since 1970, sizes are bytes. Takes no longer than twice the credentials'
+    timeouts.
     """
     started = time.monotonic()
     evidence: dict[str, Any] = {
@@ -48,6 +50,7 @@ def collect(
         "service": service,
         "time": round(time.time(), 3),
         "library": HAS_REDIS,
+        "platform": platform(),
         "nodes": {},
         "sentinels": {},
         "units": unit_states(units) if units else {},

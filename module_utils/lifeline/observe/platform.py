@@ -1,0 +1,30 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which distribution a host runs, as os-release(5) says."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+OS_RELEASE = ("etc/os-release", "usr/lib/os-release")
+
+
+def parse_os_release(text: str) -> dict[str, str]:
+    """``{distribution, release}``: the ID, such as debian, and the first number of VERSION_ID; empty where not said."""
+    said = {}
+    for line in text.splitlines():
+        name, found, value = line.strip().partition("=")
+        if found and not name.startswith("#"):
+            said[name] = "".join(shlex.split(value))
+    return {"distribution": said.get("ID", ""), "release": said.get("VERSION_ID", "").split(".")[0]}
+
+
+def platform(root: str = "/") -> dict[str, str]:
+    """This host's ``parse_os_release``."""
+    for name in OS_RELEASE:
+        try:
+            return parse_os_release((Path(root) / name).read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
+    return parse_os_release("")
