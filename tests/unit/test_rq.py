@@ -15,14 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lifeline.errors import LifelineError
 from lifeline.rq import explain, lua, options, report
+from lifeline.rq.batches import fitting, retries
 from lifeline.rq.keys import Keys, matching, text
 from lifeline.rq.page import BehindError, Lane, encode, parse, texts
 from lifeline.rq.payload import UNKNOWN, exception_name, function_name, probably_completed, traceback_text
 from lifeline.rq.progress import Progress, duration
-from lifeline.rq.requeue import fitting, retries, spelled
 from lifeline.rq.selection import Selection, age, moment, selection, stamp
 from lifeline.rq.server import passing, target
 from lifeline.rq.tally import Errors, Tally
+from lifeline.rq.walk import spelled
 
 CALL = ("app.jobs.send_mail", None, (1, "x" * 5000), {})
 
