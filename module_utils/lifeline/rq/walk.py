@@ -80,7 +80,7 @@ class Walk:
             held = self.batches.now() + HOLD_SECONDS / 2
             return int(self.server.again(lambda: self.server.client.zcount(lane.key, held, "+inf")))
         by_time = lane.source in ("scheduled_overdue", "ready") or (
-            lane.source == "abandoned" and not self.params["workers_stopped"]
+            lane.source == "abandoned" and not (self.params["workers_stopped"] or self.params["dead_workers"])
         )
         if by_time:
             limit = self.batches.now() - self.batches.grace()
@@ -96,11 +96,11 @@ class Walk:
         """Why a job that is there is not meant: by its id, its function or its error."""
         wanted = self.batches.wanted
         if wanted.job_ids and not {row.item, row.item[:-33]}.intersection(wanted.job_ids):
-            return "filtered"
+            return "not_named"
         if wanted.by_function and not wanted.wants_function(function_name(row.head)):
-            return "filtered"
+            return "other_function"
         if lane.source == "abandoned":
-            return None if wanted.wants_error(ABANDONED) else "filtered"
+            return None if wanted.wants_error(ABANDONED) else "other_error"
         return self.batches.errors.of(row.error).why_not
 
     def step(self, lane: Lane, room: int) -> None:
