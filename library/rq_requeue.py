@@ -261,6 +261,12 @@ job_ids:
   type: list
   elements: str
   sample: [4f1c]
+unrecoverable:
+  description: What no tool can put back, as far as the server's counters show it.
+  returned: always
+  type: list
+  elements: str
+  sample: [There is no AOF.]
 batches:
   description: How many batches it took.
   returned: always

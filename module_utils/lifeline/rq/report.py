@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+# How many jobs of a reason are named.
+SHOWN = 10
 
 
 def lost(info: Mapping[str, Any]) -> list[str]:
@@ -43,6 +46,69 @@ def done(result: Mapping[str, Any], check: bool = False) -> list[str]:
     if result.get("pruned"):
         lines.append(f"  {result['pruned']} entries without a job were removed")
     return lines
+
+
+def held(result: Mapping[str, Any], check: bool = False) -> list[str]:
+    """What rq_hold did, and what was too late for it."""
+    would = "would be" if check else "are"
+    if "released" in result:
+        return [
+            f"{result['released']:,} jobs {'would' if check else 'may'} expire again, an hour from now at the earliest."
+        ]
+    lines = [f"{result.get('held', 0):,} failed jobs {would} kept from expiring, until they are put back or released."]
+    if result.get("unchanged"):
+        lines.append(f"  {result['unchanged']:,} were kept already, or never expire")
+    if result.get("gone"):
+        lines.append(f"  {result['gone']:,} at least were gone before: their data expired or was evicted")
+    return lines
+
+
+# Of these a recovery says no more than their number: they are somebody else's business.
+_ELSEWHERE = ("outside_window", "held", "status_changed", "not_due")
+
+
+def left_in_window(requeued: Mapping[str, Any]) -> dict[str, int]:
+    """Jobs that a recovery left although the outage lost them, by reason, from a result of rq_requeue."""
+    return {why: count for why, count in (requeued.get("left") or {}).items() if why not in _ELSEWHERE}
+
+
+def recovered(holds: Iterable[Mapping[str, Any]], requeues: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The part of a recovery's report that is about jobs: held, put back, left, gone for good, and what to do now.
+
+    ``holds`` and ``requeues`` are results of rq_hold and rq_requeue; those of tasks that did not run count for nothing.
+    """
+    held_by = [result for result in holds if not result.get("skipped")]
+    runs = [result for result in requeues if "requeued" in result]
+    lines = [f"Not held: {result['msg']}" for result in held_by if result.get("msg")]
+    kept = sum(result.get("held", 0) for result in held_by)
+    gone = max((result.get("gone", 0) for result in held_by), default=0)
+    if kept:
+        lines.append(f"Held: {kept:,} jobs that failed in this outage were kept from expiring.")
+    if gone:
+        lines.append(f"Gone before that: {gone:,} failed jobs at least, whose data had expired or was evicted.")
+    for run in runs:
+        if run["requeued"]:
+            first, *rest = done(run)
+            lines += [f"Requeued: {first}", *rest[: len(run.get("sources") or ())]]
+        lines += [line for why, count in left_in_window(run).items() for line in _excluded(why, count, run)]
+        outside = (run.get("left") or {}).get("outside_window", 0)
+        if outside:
+            lines.append(f"Left alone: {outside:,} jobs that were lost before this outage, or nobody knows when.")
+    lines += dict.fromkeys(f"Gone for good: {said}" for run in runs for said in run.get("unrecoverable") or ())
+    put_back = sum((run.get("sources") or {}).get("failed", 0) for run in runs)
+    if kept > put_back or any(left_in_window(run) for run in runs):
+        lines.append(
+            "For you: playbooks/requeue.yml shows what is left; put it back (-e requeue_job_ids=...), or let "
+            "it expire (playbooks/hold.yml -e hold_release=true)."
+        )
+    return lines
+
+
+def _excluded(why: str, count: int, requeued: Mapping[str, Any]) -> list[str]:
+    note = (requeued.get("notes") or {}).get(why, "")
+    ids = [f"{job['id']} ({job['queue']})" for job in requeued.get("left_jobs") or () if job["reason"] == why]
+    more = f" and {count - SHOWN:,} more" if count > SHOWN else ""
+    return [f"Left alone: {count:,} {why}. {note}", f"    {', '.join(ids[:SHOWN])}{more}"]
 
 
 def _of(counts: Mapping[str, int]) -> str:

@@ -21,7 +21,7 @@ from .server import Server, target
 from .tally import NO_ERROR, Tally
 from .twice import Twice
 from .walk import REGISTRY, Walk
-from .warn import live_workers, warnings
+from .warn import live_workers, unrecoverable, warnings
 
 
 class Run:
@@ -226,6 +226,7 @@ class Run:
             "replicas_acked": tally.replicas_acked,
             "redis": {"host": self.server.endpoint.host, "port": self.server.endpoint.port, "role": "master"},
             "diff": {"before": self.before, "after": after},
+            "unrecoverable": unrecoverable(self.server) if finished else [],
         }
         found["advice"] = [*self.notices, *(warnings(self.server, self.keys, list(tally.queues)) if finished else ())]
         found["warnings"] = list(found["advice"])  # Ansible shows these, and takes them out of what it registers
