@@ -45,7 +45,7 @@ def outcome_text(
 ) -> list[str]:
     """After the run: what it was, who is primary now, what was done, what is left.
 
-    ``first`` and ``last`` are ``{plan, topology, primary}``; ``facts`` may hold ``jobs`` (lines of ``rq.report``),
+    ``first`` and ``last`` are ``{plan, topology, primary}``; ``facts`` may hold ``jobs`` (``rq.report.recovered``),
     ``restarted`` (list), ``preserved`` (list) and ``write_through`` (address).
     """
     plan = last["plan"]
@@ -63,7 +63,8 @@ def outcome_text(
     lines += _facts(facts)
     if first["plan"].get("loss"):
         lines.append(f"Possible loss: {first['plan']['loss']}")
-    lines += [f"For you: {item}" for item in plan["todo"]] or ["For you: nothing."]
+    todo = [*plan["todo"], *((facts.get("jobs") or {}).get("todo") or ())]
+    lines += [f"For you: {item}" for item in todo] or ["For you: nothing."]
     return lines
 
 
@@ -77,6 +78,6 @@ def _facts(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"Proof: a write was taken and read back through {facts['write_through']}.")
     if facts.get("restarted"):
         lines.append(f"Restarted: {', '.join(facts['restarted'])}.")
-    lines += facts.get("jobs") or []
+    lines += (facts.get("jobs") or {}).get("lines") or []
     lines += [f"Kept a copy: {path}" for path in facts.get("preserved") or []]
     return lines

@@ -27,7 +27,7 @@ AFTER_THE_JOB = f"""Traceback (most recent call last):
 """
 OTHER = 'Traceback (most recent call last):\n  File "/srv/app.py", line 7, in work\nValueError: no such order\n'
 
-# What failed: status, traceback, whether in the outage, further fields; and what recover.yml says of it, "" for put back.
+# What failed: status, traceback, whether in the outage, further fields; what recover.yml says of it, "" for put back.
 FAILED: dict[str, tuple[str, str, bool, dict[str, str], str]] = {
     "lost": ("failed", IN_THE_JOB, True, {}, ""),
     "done": ("failed", AFTER_THE_JOB, True, {}, "completed"),

@@ -128,13 +128,13 @@ def test_the_report_says_what_was_left_and_why(story: Story) -> None:
     for why in {why for *_, why in lost.FAILED.values()} - {"", "outside_window"}:
         assert said.count(f"Left alone: 1 {why}. ") == hit, why
     for words in (
-        "Left alone: 1 jobs that were lost before",
+        "Left alone: 1 job lost before",
         "Held: 5 jobs",
         "Gone before that: 1 ",
         "Gone for good: ",
     ):
         assert said.count(words) >= hit, words
-    assert said.count("Requeued: 1 jobs were put back") == 2 * hit, "the failed one, and the one that was taken"
+    assert said.count("Requeued: 1 job was put back") == 2 * hit, "the failed one, and the one that was taken"
 
 
 def test_no_secret_shows_in_the_runs(scene: Scene, story: Story) -> None:
