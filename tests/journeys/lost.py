@@ -112,3 +112,9 @@ def where(scene: Scene, estate: Estate) -> dict[str, Any]:
         "ttl": dict(zip(names, rest[::2], strict=True)),
         "status": dict(zip(names, rest[1::2], strict=True)),
     }
+
+
+def forget(scene: Scene, estate: Estate, count: int) -> None:
+    """None of ``many``'s jobs any more."""
+    clean(scene, estate)
+    tell(scene, estate, [["DEL", *(f"rq:job:many{number:05d}" for number in range(count))]])
