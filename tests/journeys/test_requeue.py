@@ -14,7 +14,7 @@ from lab import Run
 from scene import Estate, Scene, side_by_side
 
 JOBS = 240
-WINDOW = ("-e", "requeue_queues=['journey']")
+WINDOW = ("-e", "requeue_queues=journey")
 
 
 @pytest.fixture(scope="module", autouse=True)

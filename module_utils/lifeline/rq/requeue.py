@@ -54,6 +54,7 @@ class Run:
             self.walk.plan()
             queues = sorted({lane.queue for lane in self.walk.lanes})
             self.before = {text(queue): self.walk.counts(queue) for queue in queues}
+            self.notices += [f"No queue matches {name}." for name in self.walk.unmatched() if name != "*"]
         bound = sum(lane.total for lane in self.walk.lanes)
         self.batches.sample_every = min(1.0, self.params["sample"] / max(1, bound))
         self.batches.done_before = self.tally.requeued

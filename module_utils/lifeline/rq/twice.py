@@ -83,8 +83,8 @@ class Twice:
 
         Most suspects are jobs on their way, which a short wait shows: only what is still there is worth a long one.
         """
-        if self.unripe():
-            self.wait(min(GLIMPSE, self.batches.grace()))
+        if self.unripe() and self.batches.grace() > GLIMPSE:
+            self.wait(GLIMPSE)
             self.drop_those_that_moved()
         if self.unripe():
             self.wait(self.batches.grace())

@@ -62,8 +62,13 @@ class Walk:
 
     def queues(self) -> list[bytes]:
         """The queues that are meant. One that RQ has forgotten (rq:queues lost) is found by its plain name."""
-        plain = [name.encode() for name in self.batches.wanted.queues if not any(sign in name for sign in "*?[")]
+        plain = [name.encode() for name in self.batches.wanted.queues if not is_pattern(name)]
         return sorted({*matching(known_queues(self.server, self.keys), self.batches.wanted.queues), *plain})
+
+    def unmatched(self) -> list[str]:
+        """Patterns that no queue matches: mostly slips of the pen."""
+        known = known_queues(self.server, self.keys)
+        return [name for name in self.batches.wanted.queues if is_pattern(name) and not matching(known, [name])]
 
     def expect_type(self, key: bytes, wanted: str) -> None:
         """LifelineError unless ``key`` is of that type, or missing."""
@@ -185,6 +190,11 @@ class Walk:
                 if deadline is not None and time.monotonic() > deadline:
                     return all(lane.done for lane in self.lanes)
         return True
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a queue's name has signs of a pattern in it."""
+    return any(sign in name for sign in "*?[")
 
 
 def spelled(score: float) -> bytes:

@@ -101,6 +101,28 @@ def test_filters_by_id_function_and_error(rq, client, module):
     assert module.requeue()["requeued"] == 2
 
 
+def test_a_pattern_that_no_queue_matches_is_said(rq, client, module):
+    fail(rq, client, 1)
+    result = module.requeue(queues=["d*", "['default']", "gone"])
+    assert result["requeued"] == 1
+    assert [said for said in result["advice"] if "matches" in said] == ["No queue matches ['default']."]
+
+
+def test_without_anything_to_do_nothing_is_done(client, module):
+    for sources in (["failed"], ["failed", "abandoned", "intermediate", "orphaned", "scheduled_overdue", "ready"]):
+        result = module.requeue(queues=["*"], sources=sources, grace=0.1)
+        assert (result["changed"], result["requeued"], result["left"]) == (False, 0, {})
+    assert not list(client.scan_iter())
+
+
+def test_a_job_that_is_queued_already_is_not_queued_again(rq, client, module):
+    (job_id,) = rq.enqueue()
+    client.zadd("rq:failed:default", {job_id: 2e9})  # as RQ's requeue leaves it when it is cut off
+    result = module.requeue()
+    assert (result["requeued"], result["left"]) == (0, {"status_changed": 1})
+    assert client.lrange("rq:queue:default", 0, -1) == [job_id.encode()]
+
+
 def test_without_a_filter_everything_must_be_asked_for(module):
     assert "all_jobs: true" in module.requeue(all_jobs=False, fails=True)["msg"]
     assert "['*']" in module.requeue(queues=[], fails=True)["msg"]
