@@ -117,8 +117,8 @@ bench-provision: $(READY) ## How long a provision.yml without changes takes
 	@$(PYTHON) tests/bench/provision.py
 bench-recover: $(READY) ## How long recover.yml takes to the first accepted write
 	@$(PYTHON) tests/bench/recover.py
-bench-requeue: $(READY) ## How fast lost jobs are put back
-	@$(PYTHON) tests/bench/requeue.py
+bench-requeue: $(READY) ## How fast lost jobs are put back; smaller with BENCH="--jobs 5000 --jobs-large 50000 --scaled"
+	@$(PYTHON) tests/bench/requeue.py $(BENCH)
 
 .PHONY: clean
 clean: ## Remove what setting up and testing left in this directory (the lab is lab-down's)

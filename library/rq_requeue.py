@@ -108,7 +108,9 @@ options:
     type: bool
     default: false
   dead_workers:
-    description: Names of workers that are known to be gone, although their keys are still there.
+    description:
+      - Names of workers that are known to be gone with all their processes, although their keys are still there.
+      - For V(abandoned), their leases count as run out.
     type: list
     elements: str
     default: []
@@ -223,7 +225,7 @@ left:
   type: dict
   sample: {stopped: 2, completed: 1}
 left_jobs:
-  description: The first 100 of them, with their reasons.
+  description: The first 25 of each reason.
   returned: always
   type: list
   elements: dict
@@ -259,6 +261,12 @@ job_ids:
   type: list
   elements: str
   sample: [4f1c]
+unrecoverable:
+  description: What no tool can put back, as far as the server's counters show it.
+  returned: always
+  type: list
+  elements: str
+  sample: [There is no AOF.]
 batches:
   description: How many batches it took.
   returned: always

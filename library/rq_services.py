@@ -155,6 +155,15 @@ draining:
   type: list
   elements: str
   sample: []
+gone_workers:
+  description:
+    - Workers that Redis lists for this host and whose processes are all gone, as C(dead_workers) of M(rq_requeue) takes
+      them.
+    - None where a unit's C(KillMode) lets a work horse outlive its worker.
+  returned: O(state=recovered), not in check mode
+  type: list
+  elements: str
+  sample: [0d6f35e6b1d84d2f]
 enabled:
   description: Units that were enabled.
   returned: O(state=started)

@@ -62,8 +62,8 @@ def outcome_text(
 ) -> list[str]:
     """After the run: what it was, who is primary now, what was done, what is left.
 
-    ``first`` and ``last`` are ``{plan, topology, primary}``; ``facts`` may hold ``requeued``, ``restarted`` (list),
-    ``preserved`` (list) and ``write_through`` (address).
+    ``first`` and ``last`` are ``{plan, topology, primary}``; ``facts`` may hold ``jobs`` (``rq.report.recovered``),
+    ``restarted`` (list), ``preserved`` (list) and ``write_through`` (address).
     """
     plan = last["plan"]
     before, after = first.get("primary") or {}, last.get("primary") or {}
@@ -80,7 +80,8 @@ def outcome_text(
     lines += _facts(facts)
     if first["plan"].get("loss"):
         lines.append(f"Possible loss: {first['plan']['loss']}")
-    lines += [f"For you: {item}" for item in plan["todo"]] or ["For you: nothing."]
+    todo = [*plan["todo"], *((facts.get("jobs") or {}).get("todo") or ())]
+    lines += [f"For you: {item}" for item in todo] or ["For you: nothing."]
     return lines
 
 
@@ -94,7 +95,6 @@ def _facts(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"Proof: a write was taken and read back through {facts['write_through']}.")
     if facts.get("restarted"):
         lines.append(f"Restarted: {', '.join(facts['restarted'])}.")
-    if facts.get("requeued"):
-        lines.append(f"Requeued: {facts['requeued']} job(s).")
+    lines += (facts.get("jobs") or {}).get("lines") or []
     lines += [f"Kept a copy: {path}" for path in facts.get("preserved") or []]
     return lines

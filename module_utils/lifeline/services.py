@@ -46,6 +46,11 @@ class Redis:
 
     def workers(self) -> Optional[set[int]]:
         """Process ids of the workers that are registered from this host; None without Redis."""
+        rows = self.rows()
+        return None if rows is None else units.workers_here(rows.values(), socket.gethostname())
+
+    def rows(self) -> Optional[dict[str, tuple[Optional[str], Optional[str]]]]:
+        """(hostname, pid) of each registered worker by its name; None without Redis."""
         if self._client is None:
             return None
         try:
@@ -59,7 +64,7 @@ class Redis:
             self.error = client.reason(error)
             return None
         self.error, self.suspended = "", bool(suspended)
-        return units.workers_here((tuple(row) for row in rows), socket.gethostname())
+        return {name.removeprefix("rq:worker:"): (row[0], row[1]) for name, row in zip(names, rows)}
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
@@ -93,7 +98,25 @@ def _recovered(params: dict[str, Any], wanted: Sequence[Unit], redis: Redis, loo
             **result,
         )
     _roll(verdicts, redis, params["timeout"], result, STOP)
+    result["gone_workers"] = _gone(wanted, redis)
     return result
+
+
+def _gone(wanted: Sequence[Unit], redis: Redis) -> list[str]:
+    """Workers of this host that Redis still lists and that are dead: nobody works on their jobs."""
+    states = _show([unit.name for unit in wanted if unit.kind == "worker"])
+    rows = redis.rows() if states else None
+    return units.gone(rows or {}, socket.gethostname(), _processes() if rows else set(), states)
+
+
+def _processes() -> set[int]:
+    """Ids of the processes that live here; zombies do not."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if entry.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] not in "ZX":
+                found.add(int(entry.parent.name))
+    return found
 
 
 def _give_time(verdict: Verdict, redis: Redis) -> Verdict:

@@ -31,6 +31,7 @@ PROPERTIES = (
     "DropInPaths",
     "EnvironmentFiles",
     "ExecMainStartTimestampMonotonic",
+    "KillMode",
 )
 
 _ESTABLISHED = "01"
@@ -59,6 +60,7 @@ class State:
     need_reload: bool = False
     files: tuple[str, ...] = ()
     started: float = 0.0
+    kill_mode: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def parse_show(text: str) -> list[State]:
                 need_reload=first("NeedDaemonReload") == "yes",
                 files=tuple(path for path in files if path),
                 started=int(first("ExecMainStartTimestampMonotonic", "0") or 0) / 1e6,
+                kill_mode=first("KillMode"),
             )
         )
     return states
@@ -239,6 +242,23 @@ def surplus(states: Sequence[State], wanted: Sequence[Unit]) -> list[str]:
         state.name
         for state in states
         if state.name not in names and (state.active not in ("inactive", "failed") or state.enabled == "enabled")
+    )
+
+
+def gone(
+    rows: Mapping[str, tuple[Optional[str], Optional[str]]], hostname: str, processes: set[int], states: Sequence[State]
+) -> list[str]:
+    """Names of workers that Redis lists for this host and whose processes are all gone.
+
+    ``rows`` has (hostname, pid) of each worker by name, ``processes`` the ids that live here, ``states`` the workers'
+    units. A work horse outlives its worker, except where systemd ends what is left of a unit before it starts it again.
+    """
+    if not states or any(state.kill_mode not in ("control-group", "mixed") for state in states):
+        return []
+    return sorted(
+        name
+        for name, (host, pid) in rows.items()
+        if host == hostname and pid and pid.isdigit() and int(pid) not in processes
     )
 
 

@@ -18,4 +18,10 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names and functions."""
-        return {"lifeline_rq_lost": report.lost, "lifeline_rq_done": report.done}
+        return {
+            "lifeline_rq_lost": report.lost,
+            "lifeline_rq_done": report.done,
+            "lifeline_rq_held": report.held,
+            "lifeline_rq_recovered": report.recovered,
+            "lifeline_rq_left_in_window": report.left_in_window,
+        }

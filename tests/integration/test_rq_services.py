@@ -56,7 +56,7 @@ if verb == "show":
         active = "active" if alive(unit) else "failed" if unit["active"] == "active" else unit["active"]
         print(f"Id={name}\\nLoadState=loaded\\nActiveState={active}\\nSubState=running\\nUnitFileState={unit['enabled']}")
         print(f"MainPID={unit['pid'] if active == 'active' else 0}\\nFragmentPath={unit['file']}")
-        print(f"ExecMainStartTimestampMonotonic={int(unit['started'] * 1e6)}\\n")
+        print(f"ExecMainStartTimestampMonotonic={int(unit['started'] * 1e6)}\\nKillMode=mixed\\n")
 elif verb == "restart":
     for name in names:
         unit = units[name]
@@ -223,10 +223,12 @@ def test_a_worker_that_redis_forgot_is_restarted_and_nothing_else(host: Host) ->
 def test_a_worker_that_died_is_started(host: Host) -> None:
     host.add_worker()
     host.services("started")
+    (key,) = host.server.client().smembers("rq:workers")
     os.kill(host.pid(), signal.SIGKILL)
     recovered = host.services("recovered")
     assert recovered["restarted"] == [WORKER]
     assert "systemd says failed" in str(reason(recovered))
+    assert [f"rq:worker:{name}" for name in recovered["gone_workers"]] == [key]
     assert not host.services("recovered").changed
 
 

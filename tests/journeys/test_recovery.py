@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import lost
 import pytest
 from lab import Run, wait_for
 from scene import Estate, Scene, side_by_side
@@ -47,6 +48,8 @@ def story(request: pytest.FixtureRequest, scene: Scene) -> Iterator[Story]:
     for estate in hit:
         (told.old[estate.name],) = scene.primaries(estate)
         scene.ask(estate, told.old[estate.name], "SET", MARK, told.fault)
+        lost.clean(scene, estate)
+        lost.tell(scene, estate, lost.commands())
         if len(estate.servers) > 1:
             acknowledged = scene.ask(estate, told.old[estate.name], "WAIT", str(len(estate.servers) - 1), "5000")
             assert acknowledged == len(estate.servers) - 1, estate
@@ -62,7 +65,7 @@ def story(request: pytest.FixtureRequest, scene: Scene) -> Iterator[Story]:
     before = [state(scene, host, unit) for host, unit in dead]
     told.runs["plan"] = scene.playbook("recover.yml", "--check", check=False)
     assert [state(scene, host, unit) for host, unit in dead] == before, "the plan started something"
-    told.runs["recovery"] = scene.playbook("recover.yml", check=False)
+    told.runs["recovery"] = scene.playbook("recover.yml", "-e", "redis_recovery_requeue_grace=3", check=False)
     if told.fault == "host":
         side_by_side(lambda estate: scene.power_on(told.old[estate.name]), hit)
         for estate in hit:
@@ -105,6 +108,33 @@ def test_a_lone_primary_comes_back_from_its_own_data(scene: Scene, estate: Estat
     if len(estate.servers) > 1 or story.fault != "process":
         pytest.skip("it has replicas, or was not killed")
     assert scene.primaries(estate) == [story.old[estate.name]]
+
+
+def test_jobs_that_the_outage_lost_are_back_and_the_others_are_held(scene: Scene, estate: Estate, story: Story) -> None:
+    if estate.name not in story.old:
+        pytest.skip("it was not hit")
+    jobs = lost.where(scene, estate)
+    back = {name for name, (*_, why) in lost.FAILED.items() if not why} | {lost.TAKEN}
+    assert (set(jobs["queued"]), len(jobs["queued"])) == (back, len(back))
+    assert set(jobs["failed"]) == (set(lost.FAILED) | {"gone"}) - back
+    assert {jobs["status"][name] for name in back} == {"queued"}
+    assert {jobs["ttl"][name] for name in {*lost.FAILED, lost.TAKEN} - {"early"}} == {-1}, "put back or held"
+    assert 0 < jobs["ttl"]["early"] <= lost.TTL, "no business of this outage"
+
+
+def test_the_report_says_what_was_left_and_why(story: Story) -> None:
+    said = story.runs["recovery"].output
+    hit = len(story.old)
+    for why in {why for *_, why in lost.FAILED.values()} - {"", "outside_window"}:
+        assert said.count(f"Left alone: 1 {why}. ") == hit, why
+    for words in (
+        "Left alone: 1 job lost before",
+        "Held: 5 jobs",
+        "Gone before that: 1 ",
+        "Gone for good: ",
+    ):
+        assert said.count(words) >= hit, words
+    assert said.count("Requeued: 1 job was put back") == 2 * hit, "the failed one, and the one that was taken"
 
 
 def test_no_secret_shows_in_the_runs(scene: Scene, story: Story) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import signal
 import socket
@@ -242,8 +243,9 @@ class Servers:
 
 
 def find(executable: str) -> str:
-    """Full path of a server program."""
-    path = shutil.which(executable)
+    """Full path of a server program. LIFELINE_REDIS_SERVER stands in for redis-server: Valkey, or another version."""
+    other = os.environ.get("LIFELINE_REDIS_SERVER") if executable == "redis-server" else None
+    path = shutil.which(other or executable)
     assert path, f"{executable} is not installed; `make setup` installs it"
     return path
 

@@ -15,14 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lifeline.errors import LifelineError
 from lifeline.rq import explain, lua, options, report
+from lifeline.rq.batches import fitting, retries
 from lifeline.rq.keys import Keys, matching, text
 from lifeline.rq.page import BehindError, Lane, encode, parse, texts
 from lifeline.rq.payload import UNKNOWN, exception_name, function_name, probably_completed, traceback_text
 from lifeline.rq.progress import Progress, duration
-from lifeline.rq.requeue import fitting, retries, spelled
 from lifeline.rq.selection import Selection, age, moment, selection, stamp
 from lifeline.rq.server import passing, target
 from lifeline.rq.tally import Errors, Tally
+from lifeline.rq.walk import spelled
 
 CALL = ("app.jobs.send_mail", None, (1, "x" * 5000), {})
 
@@ -368,3 +369,48 @@ class TestWords:
 )
 def test_batches_are_fitted_to_the_stall_that_is_allowed(size, took, fits):
     assert fitting(size, took, 3.0, 200) == fits
+
+
+class TestRecoverysReport:
+    def test_held_put_back_left_and_gone(self):
+        failed = {
+            "requeued": 2, "sources": {"failed": 2}, "notes": {"failed": "Again.", "stopped": "A person."}, "rate": 2,
+            "left": {"stopped": 12, "outside_window": 1500, "missing": 4},
+            "left_jobs": [{"id": f"s{number}", "queue": "q", "reason": "stopped"} for number in range(12)],
+            "unrecoverable": ["No trace."], "duration": 1,
+        }  # fmt: skip
+        taken = {"requeued": 0, "left": {}, "unrecoverable": ["No trace."]}
+        found = report.recovered([{"held": 14, "gone": 3}, {"skipped": True}], [failed, taken, {"skipped": True}])
+        assert found["lines"] == [
+            "Held: 14 jobs that failed in this outage, so that none expires.",
+            "Gone before that: 4 or more failed jobs, whose data had expired or was evicted.",
+            "Requeued: 2 jobs were put back in 1.0 s (2 jobs/s): 2 failed.",
+            "  failed: Again.",
+            "Left alone: 12 stopped. A person.",
+            "    s0 (q), s1 (q), s2 (q), s3 (q), s4 (q), s5 (q), s6 (q), s7 (q), s8 (q), s9 (q) and 2 more",
+            "Left alone: 1,500 jobs lost before this outage, or nobody knows when.",
+            "Gone for good: No trace.",
+        ]
+        assert "hold_release=true" in found["todo"][0]
+
+    def test_an_outage_without_lost_jobs_is_not_talked_about(self):
+        assert report.recovered([{"held": 0}], [{"requeued": 0, "left": {"outside_window": 0}}]) == {
+            "lines": [],
+            "todo": [],
+        }
+        assert report.recovered([], []) == {"lines": [], "todo": []}
+
+    def test_a_hold_that_failed_is_said(self):
+        assert report.recovered([{"msg": "No."}], [])["lines"] == ["Not held: No."]
+
+    def test_all_that_was_held_is_back(self):
+        run = {"requeued": 1, "sources": {"failed": 1}, "duration": 1}
+        assert report.recovered([{"held": 1}], [run])["todo"] == []
+
+    def test_hold_and_release(self):
+        assert report.held({"held": 1200, "unchanged": 3, "gone": 2}) == [
+            "1,200 jobs held: none expires until it is put back or released.",
+            "  3 were kept already, or never expire",
+            "  2 or more were gone before: their data had expired or was evicted",
+        ]
+        assert report.held({"released": 1}, check=True)[0].startswith("1 job would be released")

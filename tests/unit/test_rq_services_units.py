@@ -222,3 +222,24 @@ def test_a_wrong_url_is_one_sentence_without_its_password(url: str) -> None:
     with pytest.raises(LifelineError) as caught:
         url_module.parse_url(url)
     assert "s3cret" not in str(caught.value)
+
+
+ROWS = {
+    "mine": ("app1", "7"),
+    "dead": ("app1", "8"),
+    "elsewhere": ("app2", "8"),
+    "expired": (None, None),
+    "x": ("app1", "?"),
+}
+
+
+def test_workers_whose_process_is_gone_are_told_from_those_of_other_hosts() -> None:
+    states = [State("rq-worker@1.service", kill_mode="mixed"), State("rq-worker@2.service", kill_mode="control-group")]
+    assert units.gone(ROWS, "app1", {1, 7}, states) == ["dead"]
+
+
+@pytest.mark.parametrize(
+    "states", [[], [State("w", kill_mode="mixed"), State("w2", kill_mode="process")], [State("w")]]
+)
+def test_nobody_is_called_dead_where_a_horse_may_outlive_its_worker(states: list[State]) -> None:
+    assert units.gone(ROWS, "app1", {1, 7}, states) == []

@@ -13,10 +13,12 @@ from ..errors import LifelineError
 from . import explain, lua, options
 from .keys import Keys, matching, text
 from .page import unpack
-from .requeue import PUT_BACK, REGISTRY, Run
+from .requeue import Run
 from .scan import known_queues, lost_jobs, still_lost, waiting
 from .selection import moment
 from .server import Server, target
+from .twice import PUT_BACK
+from .walk import REGISTRY
 from .warn import unrecoverable
 
 REGISTRIES = ("failed", "wip", "scheduled", "deferred", "ready", "finished", "canceled")
@@ -129,14 +131,14 @@ class Info:
         if not self.names:
             return {"sources": {}, "queues": {}, "by_exception": {}, "by_function": {}, "left": {}, "notes": {}}
         run = self.run(list(REGISTRY))
-        run.plan()
-        run.sample_every = 1.0
-        per_lane = max(1, self.params["sample"] // max(1, sum(not lane.done for lane in run.lanes)))
-        sampled = sum(lane.total > per_lane for lane in run.lanes)
-        for lane in run.lanes:
+        walk, batches = run.walk, run.batches
+        walk.plan()
+        per_lane = max(1, self.params["sample"] // max(1, sum(not lane.done for lane in walk.lanes)))
+        sampled = sum(lane.total > per_lane for lane in walk.lanes)
+        for lane in walk.lanes:
             lane.total = min(lane.total, per_lane)
-        run.work(None)
-        run.note_functions()
+        walk.work(None)
+        batches.note_functions()
         tally, top = run.tally, self.params["top"]
         queues: dict[str, dict[str, int]] = {}
         for (source, name), count in tally.taken.items():

@@ -26,11 +26,12 @@ import hashlib
 _READ = r"""
 local c = cjson.decode(ARGV[1])
 local P, queue = ARGV[2], ARGV[3]
-local FIELDS = {'status', 'origin', 'enqueued_at', 'timeout', 'ttl', 'rate_limit_key', 'exc_info', 'ended_at',
-                'rate_limit_concurrency', 'worker_name', 'enqueue_at_front', 'last_heartbeat', 'failure_ttl',
-                'lifeline_requeues', 'dependency_ids', 'allow_dependency_failures', 'enqueue_at_front_on_retry', 'data'}
-local STATUS, ORIGIN, ENQUEUED, TIMEOUT, TTL, LIMIT_KEY, EXC, ENDED, LIMIT, WORKER, AT_FRONT, BEAT, FAILURE_TTL, TIMES,
-      PARENTS, ALLOW, FRONT_ON_RETRY, DATA = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18
+local FIELDS = {'status', 'origin', 'enqueued_at', 'timeout', 'ttl', 'rate_limit_key', 'exc_info', 'lifeline_held',
+                'ended_at', 'rate_limit_concurrency', 'worker_name', 'enqueue_at_front', 'last_heartbeat',
+                'failure_ttl', 'lifeline_requeues', 'dependency_ids', 'allow_dependency_failures',
+                'enqueue_at_front_on_retry', 'data'}
+local STATUS, ORIGIN, ENQUEUED, TIMEOUT, TTL, LIMIT_KEY, EXC, HELD, ENDED, LIMIT, WORKER, AT_FRONT, BEAT, FAILURE_TTL,
+      TIMES, PARENTS, ALLOW, FRONT_ON_RETRY, DATA = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19
 local protect = pcall  -- Lua's own, against unreadable JSON
 local call, pcall = redis.call, redis.pcall
 
@@ -44,7 +45,7 @@ local function ask(...)
 end
 
 -- What every job needs; the rest is read when it is asked for. Each call from a script costs about a microsecond.
-local core = {unpack(FIELDS, 1, EXC)}
+local core = {unpack(FIELDS, 1, HELD)}
 if c.after or c.before then core[ENDED] = FIELDS[ENDED] end
 
 local function read(id)
@@ -140,7 +141,7 @@ local function common(id, h)
   if c.workers then
     local worker, wanted = more(id, h, WORKER) or '', false
     for _, name in ipairs(c.workers) do wanted = wanted or name == worker end
-    if not wanted then return 'filtered' end
+    if not wanted then return 'other_worker' end
   end
 end
 
@@ -172,30 +173,30 @@ function judge.failed(id, score, given)
   local h, why = read(id)
   if not h then return nil, why end
   local status = h[STATUS]
-  if status == 'stopped' then
-    if not stopped then return nil, 'stopped' end
-  elseif status ~= 'failed' then
-    return nil, 'status_changed'
-  end
+  if status ~= 'failed' and status ~= 'stopped' then return nil, 'status_changed' end
   if begun and h[ENQUEUED] and full(h[ENQUEUED]) >= begun then return nil, 'failed_again' end
+  if windowed and not in_window(id, h, score) then return nil, 'outside_window' end
+  if status == 'stopped' and not stopped then return nil, 'stopped' end
   why = c.verb and held_apart(score) or common(id, h)
   if why then return nil, why end
-  if windowed and not in_window(id, h, score) then return nil, 'filtered' end
   return h, nil, id
+end
+
+local dead
+if c.dead_workers then
+  dead = {}
+  for _, name in ipairs(c.dead_workers) do dead[name] = true end
 end
 
 -- Whether somebody may still be working on a job whose lease has run out.
 local function held(id, h, execution)
-  if c.workers_stopped then return false end
+  if c.workers_stopped or dead and dead[more(id, h, WORKER)] then return false end
   if execution ~= '' and call('EXISTS', P .. ':execution:' .. id .. ':' .. execution) == 1 then return true end
   for _, other in ipairs(ask('ZRANGE', P .. ':executions:' .. id, 0, -1) or {}) do
     if call('EXISTS', P .. ':execution:' .. id .. ':' .. other) == 1 then return true end
   end
   local worker = more(id, h, WORKER)
   if not worker or worker == '' then return false end
-  for _, name in ipairs(c.dead_workers or {}) do
-    if name == worker then return false end
-  end
   return ask('HGET', P .. ':worker:' .. worker, 'current_job') == id
 end
 
@@ -210,17 +211,19 @@ end
 function judge.abandoned(member, score, given)
   local found = ask('ZSCORE', KEYS[1], member)
   if given and found ~= score then return nil, 'status_changed' end
-  if not c.workers_stopped and (tonumber(score) or 0) > c.now - c.grace then return nil, 'live_lease' end
+  local running = not c.workers_stopped and (tonumber(score) or 0) > c.now - c.grace
+  if running and not dead then return nil, 'live_lease' end
   local id, execution = lease(member)
   local h, why = read(id)
   if not h then return nil, why end
+  if running and not dead[more(id, h, WORKER)] then return nil, 'live_lease' end
   if h[STATUS] ~= 'started' and h[STATUS] ~= 'queued' then return nil, 'status_changed' end
   why = common(id, h)
   if why then return nil, why end
-  if c.after and (tonumber(score) or math.huge) < c.after_s then return nil, 'filtered' end
+  if c.after and (tonumber(score) or math.huge) < c.after_s then return nil, 'outside_window' end
   if c.before then
     local beat = more(id, h, BEAT)
-    if beat and beat ~= '' and full(beat) > c.before then return nil, 'filtered' end
+    if beat and beat ~= '' and full(beat) > c.before then return nil, 'outside_window' end
   end
   if held(id, h, execution) then return nil, 'live_lease' end
   if h[STATUS] == 'queued' and in_list(P .. ':queue:' .. h[ORIGIN], id) then return nil, 'already_queued' end
@@ -232,6 +235,12 @@ local function leased(id, h)
   return ask('ZSCORE', P .. ':wip:' .. h[ORIGIN], id) or call('EXISTS', P .. ':executions:' .. id) == 1
 end
 
+-- Nothing says when such a job was lost, but that it was not before it was enqueued.
+local function lost_in_window(h)
+  local enqueued = full(h[ENQUEUED] or '')
+  return not (c.after and enqueued < c.after) and not (c.before and enqueued > c.before)
+end
+
 -- Taken by a worker of this one queue that did not start it. RQ's maintenance may have noted when it saw that first.
 function judge.intermediate(id, enqueued, given)
   if not in_list(KEYS[1], id) then return nil, 'status_changed' end
@@ -240,6 +249,7 @@ function judge.intermediate(id, enqueued, given)
   if h[STATUS] ~= 'queued' or (enqueued ~= '' and h[ENQUEUED] ~= enqueued) then return nil, 'status_changed' end
   why = common(id, h)
   if why then return nil, why end
+  if windowed and not lost_in_window(h) then return nil, 'outside_window' end
   if leased(id, h) then return nil, 'live_lease' end
   if in_list(P .. ':queue:' .. h[ORIGIN], id) then return nil, 'already_queued' end
   return h, nil, id
@@ -253,6 +263,11 @@ function judge.orphaned(id, expected, given)
   if expected ~= status .. '|' .. (h[ENQUEUED] or '') then return nil, 'status_changed' end
   why = common(id, h)
   if why then return nil, why end
+  if windowed then
+    local inside
+    if status == 'failed' then inside = in_window(id, h) else inside = lost_in_window(h) end
+    if not inside then return nil, 'outside_window' end
+  end
   if status == 'failed' then
     if ask('ZSCORE', P .. ':failed:' .. h[ORIGIN], id) then return nil, 'status_changed' end
   elseif leased(id, h) or held(id, h, '') then
@@ -277,16 +292,22 @@ local function waiting(id, score, given, wanted)
   return h, nil, id
 end
 
+local function timely(seconds)
+  return not (c.after and seconds < c.after_s) and not (c.before and seconds > c.before_s)
+end
+
 function judge.scheduled_overdue(id, score, given)
   if call('EXISTS', P .. ':scheduler-lock:' .. queue) == 1 then return nil, 'scheduler_alive' end
   local due = tonumber(score) or 0
   if due > c.now - c.grace then return nil, 'not_due' end
-  if (c.after and due < c.after_s) or (c.before and due > c.before_s) then return nil, 'filtered' end
+  if not timely(due) then return nil, 'outside_window' end
   return waiting(id, score, given, 'scheduled')
 end
 
 function judge.ready(id, score, given)
-  if (tonumber(score) or 0) > c.now - c.grace then return nil, 'not_due' end
+  local since = tonumber(score) or 0
+  if since > c.now - c.grace then return nil, 'not_due' end
+  if not timely(since) then return nil, 'outside_window' end
   return waiting(id, score, given, 'ready_to_enqueue')
 end
 
@@ -362,6 +383,7 @@ local function push(id, h, front)
   if not h[TIMEOUT] then call('HSET', key, 'timeout', '180') end
   if c.retries then call('HSET', key, 'retries_left', c.retries) end
   if c.max_requeues then call('HINCRBY', key, 'lifeline_requeues', 1) end
+  if h[HELD] then call('HDEL', key, 'lifeline_held') end
   if h[LIMIT_KEY] and h[LIMIT_KEY] ~= '' and (tonumber(more(id, h, LIMIT) or '') or 0) >= 1 then
     call('HSET', key, 'started_at', '', 'ended_at', '', 'exc_info', EMPTY)
     return limited(id, h, front)

@@ -17,7 +17,7 @@ from .selection import Selection
 # Errors that are sent along with each page, so that the script moves jobs that failed alike without asking.
 ERRORS_SENT = 64
 ERRORS_KEPT = 20000
-SKIPPED_SHOWN = 100
+SHOWN_OF_A_REASON = 25
 NO_ERROR = "(none recorded)"
 
 
@@ -49,13 +49,16 @@ class Tally:
         self.taken[lane.source, lane.queue] += count
 
     def leave(self, lane: Lane, entries: Sequence[tuple[bytes, str]], counts: Mapping[str, int]) -> None:
-        """Count jobs that stay where they are, and keep the first of them for the report."""
+        """Count jobs that stay where they are, and keep the first of each reason for the report."""
         self.skipped.update(counts)
-        room = SKIPPED_SHOWN - len(self.left)
-        self.left.extend(
-            {"id": text(item), "queue": text(lane.queue), "source": lane.source, "reason": why}
-            for item, why in entries[: max(0, room)]
-        )
+        for item, why in entries:
+            if self._shown[why] < SHOWN_OF_A_REASON:
+                self._shown[why] += 1
+                found = {"id": text(item), "queue": text(lane.queue), "source": lane.source, "reason": why}
+                self.left.append(found)
+
+    def __post_init__(self) -> None:
+        self._shown = Counter(entry["reason"] for entry in self.left)
 
     def state(self) -> dict[str, Any]:
         """For JSON, so that another call can go on; ids may be any bytes."""
@@ -116,7 +119,7 @@ class Errors:
             traceback = traceback_text(stored)
             why_not = None
             if not self._wanted.wants_error(traceback):
-                why_not = "filtered"
+                why_not = "other_error"
             elif not self._wanted.completed and probably_completed(traceback):
                 why_not = "completed"
             self._known[digest] = Failure(exception_name(traceback), why_not)
@@ -127,7 +130,7 @@ class Errors:
         """The judgement; for jobs without a traceback, whether the selection can do without."""
         if digest in self._known:
             return self._known[digest]
-        return Failure(NO_ERROR, "filtered" if self._wanted.exception else None)
+        return Failure(NO_ERROR, "other_error" if self._wanted.exception else None)
 
     def sent(self) -> dict[str, list[str]]:
         """The latest errors, as the script takes them."""

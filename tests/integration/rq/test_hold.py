@@ -24,6 +24,7 @@ def test_held_jobs_survive_their_ttl_and_rqs_cleanup(rq, client, module):
     rq.clean()
     assert client.zcard("rq:failed:default") == 1
     assert module.requeue()["requeued"] == 1
+    assert not client.hexists("rq:job:" + parent, "lifeline_held"), "requeued, it is held no more"
     rq.work()
     rq.work()
     assert ran(client) == {parent: 1, "child00000": 1}

@@ -54,7 +54,7 @@ def test_window(rq, client, module):
     late = fail(rq, client, 4)
     result = module.requeue(all_jobs=False, failed_after=str(between))
     assert sorted(result["job_ids"]) == sorted(late)
-    assert result["left"] == {"filtered": 3}
+    assert result["left"] == {"outside_window": 3}
     assert result["remaining"] == 3
     result = module.requeue(all_jobs=False, failed_before=str(between))
     assert sorted(result["job_ids"]) == sorted(early)
@@ -99,6 +99,28 @@ def test_filters_by_id_function_and_error(rq, client, module):
     assert sorted(result["job_ids"]) == sorted(others)
     assert module.requeue(all_jobs=False, exclude_functions=["*.work"])["requeued"] == 0
     assert module.requeue()["requeued"] == 2
+
+
+def test_a_pattern_that_no_queue_matches_is_said(rq, client, module):
+    fail(rq, client, 1)
+    result = module.requeue(queues=["d*", "['default']", "gone"])
+    assert result["requeued"] == 1
+    assert [said for said in result["advice"] if "matches" in said] == ["No queue matches ['default']."]
+
+
+def test_without_anything_to_do_nothing_is_done(client, module):
+    for sources in (["failed"], ["failed", "abandoned", "intermediate", "orphaned", "scheduled_overdue", "ready"]):
+        result = module.requeue(queues=["*"], sources=sources, grace=0.1)
+        assert (result["changed"], result["requeued"], result["left"]) == (False, 0, {})
+    assert not list(client.scan_iter())
+
+
+def test_a_job_that_is_queued_already_is_not_queued_again(rq, client, module):
+    (job_id,) = rq.enqueue()
+    client.zadd("rq:failed:default", {job_id: 2e9})  # as RQ's requeue leaves it when it is cut off
+    result = module.requeue()
+    assert (result["requeued"], result["left"]) == (0, {"status_changed": 1})
+    assert client.lrange("rq:queue:default", 0, -1) == [job_id.encode()]
 
 
 def test_without_a_filter_everything_must_be_asked_for(module):
@@ -162,6 +184,64 @@ def test_info_counts_without_changing_anything(rq, client, module):
     assert result["suspended"] is None
     assert result["redis"]["port"] == module.server.port
     assert everything(client) == before
+
+
+def test_a_running_lease_of_a_worker_that_is_known_to_be_dead(rq, client, module):
+    rq.enqueue(count=2, prefix="j", function="die")
+    client.set("test:fail", 1)
+    with pytest.raises(DiedError):
+        rq.work(simple=False)
+    client.delete("test:fail")
+    (entry,) = client.zrange("rq:wip:default", 0, -1)
+    job_id = entry.decode().partition(":")[0]
+    worker = client.hget("rq:job:" + job_id, "worker_name").decode()
+    options = {"sources": ["abandoned"], "all_jobs": False, "failed_after": str(time.time() - 60)}
+    assert module.requeue(dead_workers=["another"], **options)["left"] == {"live_lease": 1}
+    assert module.requeue(dead_workers=[worker], check=True, **options)["requeued"] == 1
+    result = module.requeue(dead_workers=["another", worker], **options)
+    assert (result["requeued"], client.zcard("rq:wip:default")) == (1, 0)
+    rq.work()
+    assert ran(client) == {"j00000": 1, "j00001": 1}
+
+
+def test_max_jobs_counts_what_two_looks_find(client, module):
+    for number in range(3):
+        put(client, f"o{number}", "queued", enqueued_at=f"2026-01-01T00:00:0{number}.000000Z")
+    put(client, "f", "failed")
+    client.zadd("rq:failed:default", {"f": 2e9})
+    options = {"sources": ["failed", "orphaned"], **QUICK}
+    before = everything(client)
+    assert "max_jobs=3" in module.requeue(max_jobs=3, fails=True, **options)["msg"]
+    assert everything(client) == before
+    assert module.requeue(max_jobs=3, on_excess="truncate", **options)["requeued"] == 3
+    assert client.lrange("rq:queue:default", 0, -1) == [b"f", b"o0", b"o1"]
+    assert module.requeue(max_jobs=3, **options)["requeued"] == 1
+
+
+def test_a_window_takes_only_what_was_surely_lost_in_it(client, module):
+    put(client, "before", "queued", enqueued_at="2026-11-23T03:00:00.000000Z")
+    put(client, "inside", "queued", enqueued_at="2026-11-23T03:10:01.000000Z")
+    put(client, "taken before", "queued", enqueued_at="2026-11-23T03:00:00.000000Z")
+    put(client, "taken inside", "queued", enqueued_at="2026-11-23T03:10:01.000000Z")
+    client.rpush("rq:queue:default:intermediate", "taken before", "taken inside")
+    put(client, "ready before", "ready_to_enqueue")
+    client.zadd("rq:ready:default", {"ready before": 1000})
+    result = module.requeue(
+        sources=["intermediate", "orphaned", "ready"], failed_after="2026-11-23T03:10:00Z", all_jobs=False, **QUICK
+    )
+    assert sorted(result["job_ids"]) == ["inside", "taken inside"]
+    assert result["left"] == {"outside_window": 2}
+    assert client.lrange("rq:queue:default:intermediate", 0, -1) == [b"taken before"]
+
+
+def test_of_each_reason_some_jobs_are_named(client, module):
+    for number in range(60):
+        put(client, f"early{number:02d}", "failed", ended_at="2026-11-23T03:00:00.000000Z")
+        put(client, f"stopped{number:02d}", "stopped", ended_at="2026-11-23T03:20:00.000000Z")
+        client.zadd("rq:failed:default", {f"early{number:02d}": number, f"stopped{number:02d}": 100 + number})
+    result = module.requeue(all_jobs=False, failed_after="2026-11-23T03:10:00Z", batch_size=10)
+    assert result["left"] == {"outside_window": 60, "stopped": 60}
+    assert [job["reason"] for job in result["left_jobs"]] == ["outside_window"] * 25 + ["stopped"] * 25
 
 
 QUICK = {"grace": 0.3}
