@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
+from .remedies import BY_TOPOLOGY, rung
 from .topology import AGREED, BLIND, DISPUTED, EMPTY, Node, Topology, Watcher
 
 HEALTHY = "healthy"  # nothing to do
@@ -104,11 +105,33 @@ def make_plan(topology: Topology, findings: Sequence[Finding] = ()) -> Plan:
     else:
         plan = _restore_primary(topology)
     plan.findings = list(findings)
+    _mend_causes(plan, topology)
     plan.todo += [f"Bring host {name} back, then run recover.yml again to rejoin it." for name in topology.silent_hosts]
     if plan.verdict == HEALTHY and plan.todo:
         plan.verdict = DEGRADED
     plan.summary = plan.summary or _summary(topology, plan)
     return plan
+
+
+def _mend_causes(plan: Plan, topology: Topology) -> None:
+    """Add what the findings ask for: remedies where one is safe, the manual step where there is none.
+
+    A refusal stands when nothing can be mended; what can be mended may well be why there was no way to a primary.
+    """
+    mended = False
+    for finding in plan.findings:
+        if finding.severity == "info" or finding.task in BY_TOPOLOGY:
+            continue
+        host = str(finding.data.get("host") or finding.where)
+        if not finding.task:
+            plan.todo.append(f"{finding.where}: {finding.title.lower()}. {finding.remedy} {finding.avoid}".strip())
+        elif host not in topology.silent_hosts:
+            plan.actions.append(Action(finding.task, host, finding.title.lower(), dict(finding.data)))
+            mended = True
+    plan.actions.sort(key=lambda action: rung(action.remedy))
+    if mended and plan.verdict != ACT:
+        plan.verdict, plan.refusal = ACT, None
+        plan.summary = f"{len(plan.actions)} step(s) mend what is wrong; then the estate is looked at again."
 
 
 def _restore_primary(topology: Topology) -> Plan:
@@ -201,12 +224,8 @@ def _mend(topology: Topology) -> Plan:
             plan.actions.append(
                 Action("follow", node.name, f"follows {node.follows or 'nobody'}", {**target, **_unit_args(node)})
             )
-        elif not node.alive and node.stopped_on_purpose:
-            plan.todo.append(
-                f"{node.name}: {(node.unit or {}).get('name')} was stopped by hand and is left alone; "
-                "when the work there is done, start it as a replica with recover.yml after `systemctl reset-failed` "
-                "or start it yourself."
-            )
+        elif node.stopped_on_purpose:
+            continue  # its cause says what a person has to do
         elif not node.alive and node.unit_down:
             plan.actions.append(
                 Action(
@@ -216,8 +235,6 @@ def _mend(topology: Topology) -> Plan:
                     {**target, **_unit_args(node), "preserve": node.has_data and not node.files.get("replicaof")},
                 )
             )
-        elif not node.alive and node.host_answered:
-            plan.todo.append(f"{node.name} runs but does not answer ({node.error}): look at it before restarting it.")
     _mend_sentinels(plan, topology, target)
     if plan.actions:
         plan.verdict = ACT

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
+from .remedies import title
+
 
 def plan_text(plan: Mapping[str, Any], estate: str) -> list[str]:
     """The plan as lines: verdict first, then what is wrong, what will be done, what it may cost, what is left to do."""
@@ -21,16 +23,7 @@ def plan_text(plan: Mapping[str, Any], estate: str) -> list[str]:
 
 
 def _action(action: Mapping[str, Any]) -> str:
-    return f"{_REMEDIES.get(action['remedy'], action['remedy'])} (on {action['host']}: {action['why']})"
-
-
-_REMEDIES = {
-    "failover": "make a replica the primary",
-    "start_primary": "start the dead primary again",
-    "follow": "bring the server back as a replica",
-    "repoint_sentinel": "point the sentinel at the live primary",
-    "start_sentinel": "start the sentinel again",
-}
+    return f"{title(action['remedy'])} (on {action['host']}: {action['why']})"
 
 
 def diagnosis_text(diagnosis: Mapping[str, Any]) -> list[str]:

@@ -41,7 +41,7 @@ def borrow(container: str, program: str) -> Path:
         archive.extractall(home)
     (loader,) = home.glob("ld-linux*")
     # The server is one program under several names, and goes by the one that it was started with.
-    command = home / program
+    command: Path = home / program
     command.write_text(f'#!/bin/sh\nexec {loader} --argv0 {program} --library-path {home} {home}/server "$@"\n')
     command.chmod(0o755)
     return command

@@ -11,6 +11,7 @@ from estates import Estate
 from hypothesis import given
 from hypothesis import strategies as st
 from lifeline import topology
+from lifeline.diagnose import plan_from_evidence
 from lifeline.plan import make_plan, surplus_bytes
 
 
@@ -166,9 +167,10 @@ def test_sentinels_that_name_a_replica_are_pointed_at_the_live_primary() -> None
 def test_a_dead_replica_starts_following_and_a_stopped_one_is_left_alone() -> None:
     estate = Estate().kill("redis2").kill("redis3")
     estate.evidence["redis3"]["units"]["redis-server@main.service"].update(active="inactive", result="success")
-    plan = make_plan(estate.build())
-    assert [(action.remedy, action.host) for action in plan.actions] == [("follow", "redis2")]
-    assert any("redis3" in item and "stopped by hand" in item for item in plan.todo)
+    evidence = list(estate.evidence.values())
+    plan = plan_from_evidence(evidence, estate.nodes, estate.sentinels, estate.service)["plan"]
+    assert [(action["remedy"], action["host"]) for action in plan["actions"]] == [("follow", "redis2")]
+    assert any("redis3" in item and "stopped or masked by a person" in item for item in plan["todo"])
 
 
 def test_addresses_in_another_spelling_are_the_same_node() -> None:

@@ -1,0 +1,50 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What recovery can do by itself, in the order of the ladder: the smallest step first.
+
+Each remedy is a task file of that name in roles/redis_recovery/tasks/remedies; a cause names the one that mends it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Rungs of the ladder. A host does its steps in this order, and the estate is looked at again after them.
+MEND = 10  # the cause is put right in place, nothing restarts
+UNJAM = 20  # Sentinel is enabled to act
+RETURN = 30  # a server that does not serve is brought back
+PROMOTE = 40  # another server becomes the primary
+CLIENTS = 50  # those who use it
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One remedy. ``title`` is what a plan says it does."""
+
+    id: str
+    rung: int
+    title: str
+
+
+REMEDIES: tuple[Remedy, ...] = (
+    Remedy("start_primary", RETURN, "start the dead primary again"),
+    Remedy("start_sentinel", UNJAM, "start the sentinel again"),
+    Remedy("repoint_sentinel", UNJAM, "point the sentinel at the live primary"),
+    Remedy("follow", RETURN, "bring the server back as a replica"),
+    Remedy("failover", PROMOTE, "make a replica the primary"),
+)
+
+_BY_ID = {remedy.id: remedy for remedy in REMEDIES}
+
+# What the topology alone decides on, with arguments of its own; a finding that names one of these adds nothing.
+BY_TOPOLOGY = ("failover", "follow", "repoint_sentinel", "start_primary", "start_sentinel")
+
+
+def title(identifier: str) -> str:
+    """What a remedy does; its id where nobody knows it."""
+    return _BY_ID[identifier].title if identifier in _BY_ID else identifier
+
+
+def rung(identifier: str) -> int:
+    """Where on the ladder a remedy stands."""
+    return _BY_ID[identifier].rung if identifier in _BY_ID else MEND
