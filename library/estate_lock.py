@@ -39,6 +39,16 @@ options:
     description: Seconds without a renewal after which a lock counts as left behind.
     type: float
     default: 900.0
+  process:
+    description: Names the control node's process that holds the lock. The action plugin fills it in.
+    type: str
+    default: ""
+  dead_run:
+    description:
+      - A run that is known to have died, whose lock is taken over at once. The control node that started it finds this
+        out by itself.
+    type: str
+    default: ""
   directory:
     description: Folder of the lock on the host.
     type: path
@@ -102,6 +112,8 @@ def main():
             "who": {"type": "str", "default": ""},
             "what": {"type": "str", "default": ""},
             "stale": {"type": "float", "default": 900.0},
+            "process": {"type": "str", "default": ""},
+            "dead_run": {"type": "str", "default": ""},
             "directory": {"type": "path", "default": DIRECTORY},
         },
         supports_check_mode=True,

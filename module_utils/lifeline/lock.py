@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Mapping, Optional
 
 from .errors import LifelineError
+from .observe.shell import read
 
 DIRECTORY = "/run/lifeline"
 MODE = 0o640
@@ -25,17 +26,22 @@ MODE = 0o640
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock. ``run`` tells runs apart; times are seconds since 1970 by the host's clock."""
+    """Who holds a lock. ``run`` tells runs apart; times are seconds since 1970 by the host's clock.
+
+    ``process``: the control node and its process that holds it (``here``), so that the same control node can tell
+    whether it still lives.
+    """
 
     run: str
     who: str
     what: str
     since: float
     renewed: float
+    process: str = ""
 
 
-def decide(holder: Optional[Holder], run: str, now: float, stale_s: float) -> str:
-    """free, ours, stale or taken.
+def decide(holder: Optional[Holder], run: str, now: float, stale_s: float, dead_run: str = "") -> str:
+    """free, ours, stale or taken. ``dead_run``: a run that is known to have died.
 
     A clock that was set back makes a lock look as if renewed in the future: that one counts as taken until ``stale_s``
     have passed from then, which errs to the safe side.
@@ -44,7 +50,28 @@ def decide(holder: Optional[Holder], run: str, now: float, stale_s: float) -> st
         return "free"
     if holder.run == run:
         return "ours"
-    return "stale" if now - holder.renewed > stale_s else "taken"
+    return "stale" if holder.run == dead_run or now - holder.renewed > stale_s else "taken"
+
+
+def here(pid: int, root: str = "/proc") -> str:
+    """What names a process of this control node for good: the machine's boot, the process, and when it started."""
+    boot = read(f"{root}/sys/kernel/random/boot_id").strip()
+    return f"{boot}:{pid}:{_started(pid, root)}"
+
+
+def has_died(process: str, root: str = "/proc") -> bool:
+    """Whether a process that ``here`` named on this same boot of this machine is gone; False where it is another's."""
+    boot, _, rest = process.partition(":")
+    pid, _, started = rest.partition(":")
+    if not pid.isdigit() or not boot or boot != read(f"{root}/sys/kernel/random/boot_id").strip():
+        return False
+    return _started(int(pid), root) != started
+
+
+def _started(pid: int, root: str) -> str:
+    """Clock ticks after boot at which the process started: /proc/PID/stat, field 22; empty when there is none."""
+    fields = read(f"{root}/{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else ""
 
 
 def parse(text: str) -> Optional[Holder]:
@@ -52,9 +79,10 @@ def parse(text: str) -> Optional[Holder]:
     try:
         said = json.loads(text)
         return Holder(
-            str(said["run"]), str(said["who"]), str(said["what"]), float(said["since"]), float(said["renewed"])
-        )
-    except (ValueError, TypeError, KeyError):
+            str(said["run"]), str(said["who"]), str(said["what"]), float(said["since"]), float(said["renewed"]),
+            str(said.get("process", "")),
+        )  # fmt: skip
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
@@ -68,7 +96,8 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     path = path_of(params["directory"], params["estate"])
     if check:
         holder = parse(path.read_text(encoding="utf-8")) if path.exists() else None
-        return _answer(holder, decide(holder, params["run"], time.time(), params["stale"]), params, changed=None)
+        state = decide(holder, params["run"], time.time(), params["stale"], params["dead_run"])
+        return _answer(holder, state, params, changed=None)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with open(os.open(path, os.O_RDWR | os.O_CREAT, MODE), "r+", encoding="utf-8") as file:
@@ -83,7 +112,7 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
 def _under_lock(file: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     now = time.time()
     holder = parse(file.read())
-    state = decide(holder, params["run"], now, params["stale"])
+    state = decide(holder, params["run"], now, params["stale"], params["dead_run"])
     if params["state"] == "released":
         if state == "ours":
             _write(file, "")
@@ -91,7 +120,7 @@ def _under_lock(file: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     if state == "taken":
         return _answer(holder, state, params, changed=False)
     since = holder.since if holder is not None and state == "ours" else now
-    ours = Holder(params["run"], params["who"], params["what"], since, now)
+    ours = Holder(params["run"], params["who"], params["what"], since, now, params["process"])
     _write(file, json.dumps(asdict(ours)))
     return _answer(holder if state == "stale" else ours, state, params, changed=state != "ours")
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from lifeline.errors import LifelineError
 def ask(directory: Path, run: str, check: bool = False, **options: Any) -> dict[str, Any]:
     params = {
         "estate": "orders", "state": "held", "run": run, "who": f"{run} on control", "what": "recover.yml",
-        "stale": 900.0, "directory": str(directory), **options,
+        "stale": 900.0, "process": "", "dead_run": "", "directory": str(directory), **options,
     }  # fmt: skip
     return lock.work(params, check)
 
@@ -55,6 +57,23 @@ def test_a_dead_runs_lock_is_taken_over_and_named(tmp_path: Path) -> None:
     taken = ask(tmp_path, "bob", stale=-1.0)
     assert (taken["held"], taken["stale"], taken["holder"]["run"]) == (True, True, "alice")
     assert ask(tmp_path, "alice")["held"] is False
+
+
+def test_a_run_that_is_known_to_be_dead_holds_nothing(tmp_path: Path) -> None:
+    ask(tmp_path, "alice")
+    assert ask(tmp_path, "bob", dead_run="carol")["held"] is False
+    taken = ask(tmp_path, "bob", dead_run="alice")
+    assert (taken["held"], taken["stale"]) == (True, True)
+
+
+def test_a_control_node_knows_its_own_dead_and_nobody_elses() -> None:
+    ended = subprocess.Popen(["true"])
+    ended_as = lock.here(ended.pid)
+    ended.wait()
+    assert lock.has_died(ended_as)
+    assert not lock.has_died(lock.here(os.getpid()))
+    assert not lock.has_died(f"another-boot:{ended.pid}:1")
+    assert not lock.has_died("")
 
 
 def test_a_check_run_leaves_no_trace(tmp_path: Path) -> None:
