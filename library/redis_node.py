@@ -44,8 +44,8 @@ options:
     default: false
   wait_link:
     description:
-      - With V(false) a replica is started, or told whom to follow, and left to catch up. Call the module again with V(true)
-        to wait until it has.
+      - With V(false) a replica is started, or told whom to follow, and left to catch up. Call the module again with
+        V(true) to wait until it has.
     type: bool
     default: true
   timeout:
