@@ -15,7 +15,7 @@ description:
   - With O(role=primary) a dead primary is started again from the data on its disk. A replica is never promoted; see
     M(redis_failover).
   - A start limit that systemd put on the unit is cleared first.
-  - Returns when the server has its role and, as a replica, its link is up.
+  - Returns when the server has its role and, as a replica, its link is up (see O(wait_link)).
 options:
   role:
     description: The place.
@@ -42,6 +42,12 @@ options:
       - The copy lies in the folder C(lifeline-preserved) of the data directory and is never removed by this module.
     type: bool
     default: false
+  wait_link:
+    description:
+      - With V(false) a replica is started, or told whom to follow, and left to catch up. Call the module again with
+        V(true) to wait until it has.
+    type: bool
+    default: true
   timeout:
     description: Seconds that all of it may take.
     type: float
@@ -109,6 +115,7 @@ def main():
             "unit": {"type": "str", "required": True},
             "config_file": {"type": "path", "required": True},
             "preserve": {"type": "bool", "default": False},
+            "wait_link": {"type": "bool", "default": True},
             "timeout": {"type": "float", "default": 60.0},
             **connection_spec(),
         },

@@ -53,6 +53,7 @@ class _Job:
         self.primary_host: str = params["primary_host"]
         self.primary_port: int = params["primary_port"]
         self.preserve: bool = params["preserve"]
+        self.wait_link: bool = params["wait_link"]
         self.deadline = time.monotonic() + float(params["timeout"])
         self.timeout = float(params["timeout"])
         self.commands: list[str] = []
@@ -83,20 +84,32 @@ class _Job:
         return self._result(changed=True)
 
     def as_replica(self, check: bool) -> dict[str, Any]:
-        """Follow the live primary, started first if need be, and wait until the link is up."""
+        """Follow the live primary, started first if need be; ``wait_link`` waits until the link is up."""
         view = self.view()
         if view["reachable"]:
             if self._follows(view):
-                if not check and not view["primary"]["link_up"]:
-                    self._wait_until(self._linked, "a replica whose link is up")
+                self._wait_linked(check)
                 return self._result(changed=False)
             return self._turn(view, check)
+        if self._starting():
+            self._wait_linked(check)
+            return self._result(changed=False)
         preserved = self._preserve(running=False, check=check)
         self._seed_replicaof(check)
         self._start(check)
-        if not check:
-            self._wait_until(self._linked, f"a replica of {self.primary_host}:{self.primary_port}")
+        self._wait_linked(check)
         return self._result(changed=True, preserved=preserved)
+
+    def _wait_linked(self, check: bool) -> None:
+        if self.wait_link and not check:
+            self._wait_until(self._linked, f"a replica of {self.primary_host}:{self.primary_port} whose link is up")
+
+    def _starting(self) -> bool:
+        """Whether systemd is starting it as the replica it should be; until it answers, only its file can tell."""
+        unit = unit_states([self.unit]).get(self.unit, {})
+        if unit.get("active") not in ("active", "activating") or unit.get("sub") == "auto-restart":
+            return False
+        return data_files(self.config_file).get("replicaof") == [self.primary_host, str(self.primary_port)]
 
     def _turn(self, view: dict[str, Any], check: bool) -> dict[str, Any]:
         preserved = self._preserve(running=True, check=check)
@@ -119,7 +132,7 @@ class _Job:
             ) from error
         finally:
             client.close()
-        self._wait_until(self._linked, f"a replica of {self.primary_host}:{self.primary_port}")
+        self._wait_linked(check)
         return self._result(changed=True, preserved=preserved)
 
     def _follows(self, view: dict[str, Any]) -> bool:
