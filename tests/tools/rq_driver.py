@@ -124,7 +124,7 @@ def main() -> None:
     sys.stdout = sys.stderr  # whatever RQ and jobs print must not look like an answer
     for line in sys.stdin:
         port, name, options = json.loads(line)
-        patience = {"retry": Retrying(NoBackoff(), 0)} if options.pop("impatient", False) else {}
+        patience: dict[str, Any] = {"retry": Retrying(NoBackoff(), 0)} if options.pop("impatient", False) else {}
         with Redis(port=port, **patience) as connection:
             answer = STEPS[name](connection, **options)
         print(json.dumps(answer), file=replies, flush=True)
