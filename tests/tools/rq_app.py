@@ -48,3 +48,11 @@ def die(*_args: Any) -> None:
         os.kill(os.getppid(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
     connection.hincrby("test:ran", job_id, 1)
+
+
+def doze(seconds: float) -> str:
+    """Say that it runs, then need no Redis any more."""
+    job_id, connection = _connection()
+    connection.hincrby("test:running", job_id, 1)
+    time.sleep(seconds)
+    return "done"

@@ -3,7 +3,7 @@
 """Runs inside the environment of one RQ version: takes steps as JSON lines, answers each in one.
 
 A step is ``[PORT, "enqueue", {queue, count, function, ...}]``, with the port of the server; the steps are the functions
-below.
+below. With ``impatient`` its connection never tries again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry as Retrying
 from rq import Queue, Retry, SimpleWorker, Worker
 from rq.job import Job
 from rq.registry import FailedJobRegistry, clean_registries
@@ -122,7 +124,8 @@ def main() -> None:
     sys.stdout = sys.stderr  # whatever RQ and jobs print must not look like an answer
     for line in sys.stdin:
         port, name, options = json.loads(line)
-        with Redis(port=port) as connection:
+        patience: dict[str, Any] = {"retry": Retrying(NoBackoff(), 0)} if options.pop("impatient", False) else {}
+        with Redis(port=port, **patience) as connection:
             answer = STEPS[name](connection, **options)
         print(json.dumps(answer), file=replies, flush=True)
 

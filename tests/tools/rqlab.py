@@ -138,8 +138,8 @@ def ran(client: Any) -> dict[str, int]:
 
 
 def everything(client: Any) -> dict[bytes, Any]:
-    """All keys with their values, for telling whether anything was written."""
-    return {key: client.dump(key) for key in client.scan_iter()}
+    """All keys with their values and whether they expire, for telling whether anything was written."""
+    return {key: (client.dump(key), client.ttl(key) >= 0) for key in client.scan_iter()}
 
 
 def put(client: Any, job_id: str, status: str, **fields: Any) -> None:

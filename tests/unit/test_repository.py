@@ -170,3 +170,16 @@ def test_every_python_file_says_whose_it_is() -> None:
             head = path.read_text()[:300]
             assert "Copyright: Lifeline contributors" in head, path
             assert "GNU General Public License v3.0+" in head, path
+
+
+def test_the_tests_that_the_map_names_exist() -> None:
+    places = {"unit": "tests/unit/test_rq.py", "journey/": "tests/journeys/", "": "tests/integration/rq/"}
+    named = re.findall(r"`(\S+)::(\w+)`", (ROOT / "docs" / "rq-tests.md").read_text())
+    assert len(named) > 60
+    missing = []
+    for place, test in named:
+        start = next(start for start in places if place.startswith(start))
+        path = ROOT / (places[start] + place[len(start) :])
+        if f"def {test}(" not in path.read_text():
+            missing.append(f"{place}::{test}")
+    assert missing == []

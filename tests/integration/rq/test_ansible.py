@@ -8,6 +8,7 @@ import json
 import re
 import sys
 
+import pytest
 from modules import ansible, run_playbook
 
 
@@ -59,10 +60,10 @@ def failed(server, count):
     client.hset("rq:job:j0", "status", "stopped")
 
 
-def requeue_yml(server, *extra):
+def requeue_yml(server, *extra, playbook="playbooks/requeue.yml", url="redis://127.0.0.1:{port}"):
     return ansible(
-        "ansible-playbook", "-i", "inventories/endpoint-only", "playbooks/requeue.yml", *extra,
-        env={"REDIS_URL": f"redis://127.0.0.1:{server.port}"},
+        "ansible-playbook", "-i", "inventories/endpoint-only", playbook, *extra,
+        env={"REDIS_URL": url.format(port=server.port)},
     )  # fmt: skip
 
 
@@ -90,6 +91,46 @@ def test_the_playbook_puts_back_what_is_selected_and_says_how_far_it_is(server):
     assert re.search(r"rq_requeue on endpoint: \d+ of 150 jobs \(\d+ %\), \d+ put back, \d+/s, \d+ s left", done.stdout)
     assert "changed=2" in done.stdout, "held, then put back"
     assert server.client().llen("rq:queue:default") == 149
+
+
+def test_the_playbook_holds_and_releases(server):
+    failed(server, 5)
+    client = server.client()
+    for number in range(5):
+        client.expire(f"rq:job:j{number}", 900)
+
+    def hold_yml(*extra):
+        return requeue_yml(server, *extra, playbook="playbooks/hold.yml")
+
+    check = hold_yml("--check", "--diff")
+    assert (check.returncode, client.ttl("rq:job:j1") > 0) == (0, True), check.stdout
+    assert "5 jobs would be held" in check.stdout
+    assert "changed=1" in hold_yml().stdout
+    assert client.ttl("rq:job:j1") == -1
+    assert "changed=0" in hold_yml().stdout
+    released = hold_yml("-e", "hold_release=true").stdout
+    assert "5 jobs released" in released
+    assert 0 < client.ttl("rq:job:j1") <= 3600
+    assert "0 jobs held" in hold_yml("-e", "requeue_failed_after=2026-11-23T04:00:00Z").stdout, "none failed since"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://:s3cret-one@127.0.0.1:{port}", "Check login_user and login_password"),
+        ("redis://:s3cret-one@127.0.0.1:1", "127.0.0.1:1"),
+        ("redis:/s3cret-one", "url is not valid"),
+    ],
+    ids=["wrong password", "nobody there", "no url"],
+)
+def test_an_endpoint_that_cannot_be_used_is_one_sentence(redis_server, url, words):
+    server = redis_server(users={"default": ("another", "~* &* +@all")})
+    done = requeue_yml(server, "-e", "requeue_all_jobs=true", "-e", "requeue_ready_timeout=1", url=url)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 2, said
+    assert words in said
+    assert "s3cret-one" not in said
+    assert "Traceback" not in said
 
 
 def test_the_playbook_sees_to_each_estate_of_an_inventory(redis_server, tmp_path):

@@ -79,15 +79,17 @@ def some_are_back(client: Any, count: int = 50) -> None:
 
 
 def test_a_client_that_is_killed_leaves_nothing_half_done(client, server, module):
-    ids = seed(client)
+    ids = seed(client, 2 * JOBS)
     chance = random.Random(3)
-    for round_ in range(4):
+    for _ in range(20):
+        before = client.llen("rq:queue:default")
         process = started(server, rate=3000)
-        some_are_back(client, 50 + 300 * round_)
-        time.sleep(chance.random() / 20)  # anywhere in a batch
+        some_are_back(client, before + 20)
+        time.sleep(chance.random() / 50)  # anywhere in a batch
         process.kill()
         process.communicate()
         whole(client, ids)
+    assert client.zcard("rq:failed:default"), "each was killed in the middle"
     module.requeue()
     queued, _ = places(client)
     assert sorted(queued) == ids
@@ -99,9 +101,9 @@ def test_a_server_that_is_killed_leaves_nothing_half_done(fsync, redis_server, t
     server = redis_server(config=config)
     client = server.client(decode_responses=False)
     ids = seed(client)
-    for round_ in range(2):
+    for round_ in range(10):
         process = started(server, rate=3000, ready_timeout=20)
-        some_are_back(client, 50 + 300 * round_)
+        some_are_back(client, 50 + 100 * round_)
         server.kill()
         server = redis_server(config=config, port=server.port, directory=server.directory)
         client = server.client(decode_responses=False)
@@ -115,7 +117,7 @@ def test_a_server_that_is_killed_leaves_nothing_half_done(fsync, redis_server, t
         seed(client)
 
 
-@pytest.mark.parametrize("library", [OLDEST[0], "redis==5.0.8", "newest"])
+@pytest.mark.parametrize("library", [OLDEST[0], "redis==5.0.8", "redis==7.1.0", "newest"])
 def test_a_lost_reply_is_looked_up_not_done_again(library, client, server):
     ids = seed(client, 300)
     wire = Wire(server.port)
@@ -198,14 +200,17 @@ def test_scripts_that_the_server_forgot_are_loaded_again(client, server):
     assert answer(process)["requeued"] == 400
 
 
-def test_a_server_that_starts_late_is_waited_for(redis_server, module):
+def test_a_server_that_starts_late_and_loads_slowly_is_waited_for(redis_server, module):
     server = redis_server(config={"appendonly": "yes"})
     seed(server.client(), 20)
     server.stop()
-    late = threading.Timer(1.0, lambda: redis_server(port=server.port, directory=server.directory,
-                                                     config={"appendonly": "yes"}))  # fmt: skip
+    # Microseconds for each of 80 commands; it answers LOADING between them.
+    slow = {"appendonly": "yes", "key-load-delay": 40000, "loading-process-events-interval-bytes": 1024}
+    late = threading.Timer(0.5, lambda: redis_server(port=server.port, directory=server.directory, config=slow))
     late.start()
+    began = time.monotonic()
     assert module.requeue(**server.login(), ready_timeout=20)["requeued"] == 20
+    assert time.monotonic() - began > 1.5, "it loaded for a second"
     late.join()
     server.stop()
     result = module.requeue(login_port=1, ready_timeout=0.2, fails=True)

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from typing import Any
 
 import pytest
-from rqlab import DiedError, ran
+from rqlab import DiedError, Module, ran
 from servers import wait_for
+from wire import Wire
 
 EVERY = ["failed", "abandoned", "intermediate", "orphaned"]
 ONE, TWO = ["default"], ["default", "other"]
@@ -72,3 +75,39 @@ def test_a_horse_that_outlives_its_worker_is_not_doubled(rq, client, module):
     wait_for(lambda: rq.status(job_id=job_id) == "finished", "the horse to finish")
     assert module.requeue(sources=EVERY, grace=0.1)["requeued"] == 0
     assert ran(client) == {job_id: 1}
+
+
+def work_aside(rq: Any) -> threading.Thread:
+    """A worker in the background; it may die of the outage."""
+
+    def work() -> None:
+        with contextlib.suppress(DiedError):
+            rq.work(simple=False, impatient=True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def left_alone(server: Any, job_id: str) -> None:
+    """The job is among the failed, and is not put back unless somebody says so."""
+    module = Module(server)
+    result = module.requeue()
+    assert (result["requeued"], result["left"]) == (0, {"completed": 1})
+    assert module.info()["lost"]["left"] == {"completed": 1}
+    assert module.requeue(include_completed=True)["job_ids"] == [job_id]
+
+
+# A client that does not try again, as redis-py was up to 5: it is RQ's part of the traceback that this is about.
+@pytest.mark.parametrize("version", ["1.16.2", "2.12.0", "3.0.0"])
+def test_a_job_whose_function_had_returned_when_redis_was_lost_is_not_run_again(version, rqs, server):
+    client = server.client()
+    wire = Wire(server.port)
+    (job_id,) = rqs[version].use(wire.port).enqueue(function="doze", args=[0.5])
+    worker = work_aside(rqs[version])
+    wait_for(lambda: client.hget("test:running", job_id), "the job")
+    wire.cut_reply_to(b"last_heartbeat")
+    worker.join(60)
+    wire.close()
+    assert wire.cuts == 1
+    left_alone(server, job_id)
