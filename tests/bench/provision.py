@@ -5,12 +5,14 @@
 application.
 
 Prints progress on stderr and one line of JSON: ``noop_seconds`` (median of the runs), ``runs``, ``tasks_per_host``
-(tasks that ran on the busiest host), ``first_seconds`` (the run before, on the lab as it was found), and the versions.
+(tasks that ran on the busiest host), ``noop_cpu_s`` (the control node's processor time), ``first_seconds`` (the run before, on the lab as it was found), ``load`` (the machine's, at
+the end), and the versions.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
 import sys
@@ -30,7 +32,7 @@ def main() -> None:
     lab.playbook("playbooks/lab.yml")
     print("provisioning", file=sys.stderr)
     first = lab.playbook("playbooks/provision.yml")
-    seconds, recaps = [], []
+    seconds, cpu, recaps = [], [], []
     for number in range(1, RUNS + 1):
         run = lab.playbook("playbooks/provision.yml")
         recap = {match["host"]: match for match in RECAP.finditer(run.output)}
@@ -39,11 +41,14 @@ def main() -> None:
             raise SystemExit(f"run {number} changed something on {', '.join(changed)}; that is no no-op:\n{run.output}")
         print(f"run {number}: {run.seconds:.1f} s", file=sys.stderr)
         seconds.append(run.seconds)
+        cpu.append(run.cpu)
         recaps.append({host: int(match["ok"]) for host, match in recap.items()})
     print(
         json.dumps(
             {
                 "noop_seconds": round(statistics.median(seconds), 2),
+                "noop_cpu_s": round(statistics.median(cpu), 2),
+                "load": round(os.getloadavg()[0], 1),
                 "runs": [round(value, 2) for value in seconds],
                 "tasks_per_host": max(recaps[-1].values()),
                 "tasks": recaps[-1],

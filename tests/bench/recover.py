@@ -5,13 +5,15 @@
 
 Each run kills the primary, with systemd not starting it again, and runs recover.yml at once. Prints progress on stderr
 and one line of JSON: ``first_write_s`` (from the command to the first job acknowledged again), ``exit_s`` (to its
-end), both medians with the runs beside them, ``lost`` and ``doubled`` jobs over all runs.
+end), both medians with the runs beside them, ``lost`` and ``doubled`` jobs over all runs, ``cpu_s`` (the
+control node's processor time), ``load`` (the machine's, at the end).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -31,7 +33,7 @@ def main() -> None:
     for playbook in ("playbooks/lab.yml", "tests/lab_app/deploy.yml", "playbooks/provision.yml"):
         print(playbook, file=sys.stderr)
         lab.playbook(playbook)
-    first_write, ends, lost, doubled = [], [], 0, 0
+    first_write, ends, cpu, lost, doubled = [], [], [], 0, 0
     for number in range(1, arguments.runs + 1):
         load = Load(lab)
         load.start()
@@ -41,6 +43,7 @@ def main() -> None:
         run = lab.playbook("recover.yml")
         first_write.append(load.first_accepted_after(asked) - asked)
         ends.append(run.seconds)
+        cpu.append(run.cpu)
         load.stop()
         counted = load.check()
         lost += counted["lost"]
@@ -53,6 +56,8 @@ def main() -> None:
                 "exit_s": round(statistics.median(ends), 2),
                 "lost": lost,
                 "doubled": doubled,
+                "cpu_s": round(statistics.median(cpu), 2),
+                "load": round(os.getloadavg()[0], 1),
                 "first_write_runs": [round(value, 2) for value in first_write],
                 "exit_runs": [round(value, 2) for value in ends],
                 **versions(),
