@@ -7,12 +7,14 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from contextlib import closing
 from typing import Any, Optional
 
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .errors import LifelineError
 from .observe import endpoints, fields
 from .url import parse_url, url_from_file
+from .waiting import until
 
 # The key is deleted at once; should that fail it goes by itself.
 EXPIRE_S = 60
@@ -31,23 +33,27 @@ def prove(params: dict[str, Any], check: bool) -> dict[str, Any]:
     endpoint, credentials, database = _application(params)
     sentinels = endpoints(params["sentinels"] or [])
     started = time.monotonic()
-    last: Optional[str] = None
-    while True:
+    server: Optional[Endpoint] = None
+    problem: Optional[str] = None
+
+    def taken() -> bool:
+        nonlocal server, problem
         server = _primary_from(sentinels, params["service"], credentials) if sentinels else endpoint
-        if server is not None:
-            last = _ask(server, credentials) if check else _write(server, credentials, database, params["key_prefix"])
-            if last is None:
-                waited = time.monotonic() - started
-                return {"changed": False, "address": str(server), "waited_s": round(waited, 3)}
+        if server is None:
+            problem = "no sentinel names a primary"
+        elif check:
+            problem = _ask(server, credentials)
         else:
-            last = "no sentinel names a primary"
-        if time.monotonic() - started >= params["wait"]:
-            where = str(server) if server else f"the sentinels of {params['service']}"
-            raise LifelineError(
-                f"No write was taken through {where} within {params['wait']:.0f} s: {last}; "
-                "the service is not back for its applications."
-            )
-        time.sleep(POLL_S)
+            problem = _write(server, credentials, database, params["key_prefix"])
+        return problem is None
+
+    if not until(taken, params["wait"], POLL_S):
+        where = str(server) if server else f"the sentinels of {params['service']}"
+        raise LifelineError(
+            f"No write was taken through {where} within {params['wait']:.0f} s: {problem}; "
+            "the service is not back for its applications."
+        )
+    return {"changed": False, "address": str(server), "waited_s": round(time.monotonic() - started, 3)}
 
 
 def _application(params: dict[str, Any]) -> tuple[Endpoint, Credentials, int]:
@@ -60,38 +66,32 @@ def _application(params: dict[str, Any]) -> tuple[Endpoint, Credentials, int]:
 
 def _primary_from(sentinels: list[Endpoint], service: str, credentials: Credentials) -> Optional[Endpoint]:
     for sentinel in sentinels:
-        client = connect(sentinel, credentials)
         try:
-            named = fields(client.execute_command("SENTINEL", "MASTER", service))
+            with closing(connect(sentinel, credentials)) as client:
+                named = fields(client.execute_command("SENTINEL", "MASTER", service))
             return Endpoint(named["ip"], int(named["port"]))
         except (*CONNECTION_ERRORS, KeyError, ValueError):
             continue
-        finally:
-            client.close()
     return None
 
 
 def _write(server: Endpoint, credentials: Credentials, database: int, prefix: str) -> Optional[str]:
     """None when the value came back, else why not."""
     key, value = f"{prefix}{uuid.uuid4().hex}", uuid.uuid4().hex
-    client = connect(server, credentials, db=database)
     try:
-        client.set(key, value, ex=EXPIRE_S)
-        found = client.get(key)
-        client.delete(key)
+        with closing(connect(server, credentials, db=database)) as client:
+            client.set(key, value, ex=EXPIRE_S)
+            found = client.get(key)
+            client.delete(key)
     except CONNECTION_ERRORS as error:
         return reason(error)
-    finally:
-        client.close()
     return None if found == value else "a value just written was not read back"
 
 
 def _ask(server: Endpoint, credentials: Credentials) -> Optional[str]:
-    client = connect(server, credentials)
     try:
-        client.ping()
+        with closing(connect(server, credentials)) as client:
+            client.ping()
     except CONNECTION_ERRORS as error:
         return reason(error)
-    finally:
-        client.close()
     return None

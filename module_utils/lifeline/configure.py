@@ -12,7 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Mapping, Optional
 
 from . import acl
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
@@ -32,6 +32,7 @@ from .config import (
 )
 from .errors import LifelineError
 from .tls import file_certificate, served_certificate
+from .waiting import until
 
 POLL_SECONDS = 0.1
 TLS_FILES = ("tls-cert-file", "tls-key-file", "tls-ca-cert-file")
@@ -105,15 +106,16 @@ class _Server:
 
     def look(self) -> None:
         """Read running values and INFO; wait while the server starts, loads or (a replica) fetches its data."""
-        deadline = time.monotonic() + self.params["wait_timeout"]
-        while True:
+        waiting = ""
+
+        def ready() -> bool:
+            nonlocal waiting
             waiting = self._try_to_look()
-            if not waiting:
-                self.result["reachable"] = True
-                return
-            if time.monotonic() >= deadline:
-                break
-            time.sleep(POLL_SECONDS)
+            return not waiting
+
+        if until(ready, self.params["wait_timeout"], POLL_SECONDS):
+            self.result["reachable"] = True
+            return
         if not self.params["allow_down"]:
             raise LifelineError(
                 f"Redis at {self.endpoint} is not ready after {self.params['wait_timeout']:g} s ({waiting}): "
@@ -303,7 +305,7 @@ class _Server:
         if self.check:
             return
         self._do("CONFIG", "SET", *words)
-        if not wait_until(served, self.params["connect_timeout"]):
+        if not until(served, self.params["connect_timeout"]):
             raise LifelineError(
                 f"Redis at {self.endpoint} loaded its TLS files, and port {port} still does not serve the certificate "
                 f"of {path}: look at its log."
@@ -342,16 +344,6 @@ def aof_missing(in_file: Mapping[str, str]) -> bool:
 def newer_files(paths: list[str], uptime: int, now: float) -> list[str]:
     """Those files that were changed after a server started that is ``uptime`` (whole seconds, rounded down) old."""
     return [path for path in paths if os.path.exists(path) and os.stat(path).st_mtime > now - uptime]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether ``condition`` came true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True
 
 
 def read_text(path: str) -> Optional[str]:

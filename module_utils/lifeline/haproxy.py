@@ -11,12 +11,12 @@ import hashlib
 import re
 import shutil
 import socket
-import time
 from typing import Any, Sequence
 
 from . import commands, files
 from .commands import GONE, READY
 from .errors import LifelineError
+from .waiting import until
 
 LOAD_SECONDS = 5.0
 
@@ -189,12 +189,7 @@ def _act(action: str, params: dict[str, Any], mark: str) -> None:
 
 def _loads(name: str, mark: str, seconds: float) -> bool:
     """Whether the process shows this mark within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while running_mark(name) != mark:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+    return until(lambda: running_mark(name) == mark, seconds)
 
 
 def _remove(name: str, check: bool) -> dict[str, Any]:

@@ -13,13 +13,13 @@ import re
 import shutil
 import subprocess
 import time
-from typing import Any, Optional
+from contextlib import closing
+from typing import Any, Callable, Optional
 
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .errors import LifelineError
 from .observe import data_files, node_view, unit_states
-
-POLL_S = 0.05
+from .waiting import until
 
 # Copies that a run kept lie beside the data, on the same file system, so that snapshots need no second copy.
 PRESERVE_DIR = "lifeline-preserved"
@@ -118,20 +118,18 @@ class _Job:
             self.commands.append("CLIENT KILL TYPE normal SKIPME yes")
         if check:
             return self._result(changed=True, preserved=preserved)
-        client = connect(self.endpoint, self.credentials)
         try:
-            client.execute_command("REPLICAOF", self.primary_host, self.primary_port)
-            client.execute_command("CONFIG", "REWRITE")
-            if view["role"] == "master":
-                client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            with closing(connect(self.endpoint, self.credentials)) as client:
+                client.execute_command("REPLICAOF", self.primary_host, self.primary_port)
+                client.execute_command("CONFIG", "REWRITE")
+                if view["role"] == "master":
+                    client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         except CONNECTION_ERRORS as error:
             raise LifelineError(
                 f"{self.endpoint} could not be made a replica of {self.primary_host}:{self.primary_port}: "
                 f"{reason(error)}; "
                 "run recover.yml again to go on from here."
             ) from error
-        finally:
-            client.close()
         self._wait_linked(check)
         return self._result(changed=True, preserved=preserved)
 
@@ -175,22 +173,30 @@ class _Job:
         for command in commands:
             subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
-    def _wait_until(self, fits: Any, what: str) -> None:
-        while True:
+    def _left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def _wait_until(self, fits: Callable[[dict[str, Any]], bool], what: str) -> None:
+        view: dict[str, Any] = {}
+        unit: dict[str, Any] = {}
+
+        def ended() -> bool:
+            nonlocal view, unit
             view = self.view()
             if view["reachable"] and fits(view):
-                return
+                return True
             unit = unit_states([self.unit]).get(self.unit, {}) if self.unit else {}
-            failed = unit.get("active") == "failed"
-            if failed or time.monotonic() >= self.deadline:
-                state = f"unit {self.unit} is {unit.get('active', 'unknown')}" if unit else "no unit given"
-                raise LifelineError(
-                    f"{self.endpoint} did not become {what} within {self.timeout:.0f} s: "
-                    f"{view['error'] or view.get('primary')}; "
-                    f"{state}. See journalctl -u {self.unit} and the server's log on that host.",
-                    commands=self.commands,
-                )
-            time.sleep(POLL_S)
+            return unit.get("active") == "failed"
+
+        if until(ended, self._left()) and view["reachable"] and fits(view):
+            return
+        state = f"unit {self.unit} is {unit.get('active', 'unknown')}" if unit else "no unit given"
+        raise LifelineError(
+            f"{self.endpoint} did not become {what} within {self.timeout:.0f} s: "
+            f"{view['error'] or view.get('primary')}; "
+            f"{state}. See journalctl -u {self.unit} and the server's log on that host.",
+            commands=self.commands,
+        )
 
     def _preserve(self, running: bool, check: bool) -> Optional[str]:
         """Copy what is on disk before a resync overwrites it. Returns the copy's directory."""
@@ -219,24 +225,23 @@ class _Job:
 
     def _snapshot(self) -> None:
         """An RDB of now, so that the copy holds what the memory holds."""
-        client = connect(self.endpoint, self.credentials)
+        info: dict[str, Any] = {}
+
+        def done() -> bool:
+            info.update(client.info("persistence"))
+            return not info["rdb_bgsave_in_progress"]
+
         try:
-            client.execute_command("BGSAVE", "SCHEDULE")
-            while True:
-                info = client.info("persistence")
-                if not info["rdb_bgsave_in_progress"]:
-                    break
-                if time.monotonic() >= self.deadline:
+            with closing(connect(self.endpoint, self.credentials)) as client:
+                client.execute_command("BGSAVE", "SCHEDULE")
+                if not until(done, self._left()):
                     raise LifelineError(
                         f"{self.endpoint} did not finish a snapshot within {self.timeout:.0f} s; nothing was changed."
                     )
-                time.sleep(POLL_S)
         except CONNECTION_ERRORS as error:
             raise LifelineError(
                 f"{self.endpoint} could not be saved before it follows: {reason(error)}; nothing was changed."
             ) from error
-        finally:
-            client.close()
         if info["rdb_last_bgsave_status"] != "ok":
             raise LifelineError(
                 f"The snapshot of {self.endpoint} failed (see its log); nothing was changed. Free some disk space."

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -39,32 +40,40 @@ def read_environment(text: str, variable: str) -> Optional[str]:
     return value
 
 
-def parse_url(url: str) -> tuple[Endpoint, Credentials, int]:
-    """(where, login, database) from a URL as redis-py takes it. The message of the LifelineError holds no secret."""
-    parts = urlsplit(url)
-    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+def parse_url(url: str, base: Optional[Credentials] = None, database: int = 0) -> tuple[Endpoint, Credentials, int]:
+    """(where, login, database) from a URL as redis-py and RQ take it.
+
+    What the URL does not say stays as in ``base`` and ``database``. The message of the LifelineError holds no secret.
+    """
     try:
-        port = parts.port or 6379
-        database = (
-            int(query.get("db") or parts.path.strip("/") or 0) if parts.scheme != "unix" else int(query.get("db", 0))
-        )
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError(parts.scheme)
+        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        path = "" if parts.scheme == "unix" else parts.path.strip("/")
+        port, database = parts.port or 6379, int(query.get("db") or path or database)
     except ValueError:
         raise LifelineError(
-            "The Redis URL has a port or database that is no number: write it as rediss://user:password@host:6379/0, "
-            "with the user and password URL-quoted."
+            "The Redis URL is not valid: it must look like redis://user:password@host:6379/0, with rediss:// for TLS "
+            "or unix:// for a socket, and reserved characters in user and password written as %XX."
         ) from None
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise LifelineError("The Redis URL must begin with redis://, rediss:// or unix://.")
-    credentials = Credentials(
-        user=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        tls=parts.scheme == "rediss",
-        validate_certs=query.get("ssl_cert_reqs", "required").lower() not in ("none", "cert_none", "0"),
-        check_hostname=query.get("ssl_check_hostname", "").lower() in ("true", "yes", "1"),
-        ca_certs=query.get("ssl_ca_certs"),
-        cert_file=query.get("ssl_certfile"),
-        key_file=query.get("ssl_keyfile"),
+    base = base or Credentials()
+    credentials = replace(
+        base,
+        tls=parts.scheme == "rediss" or base.tls,
+        ca_certs=query.get("ssl_ca_certs", base.ca_certs),
+        cert_file=query.get("ssl_certfile", base.cert_file),
+        key_file=query.get("ssl_keyfile", base.key_file),
     )
+    if parts.username is not None or parts.password is not None:
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        credentials = replace(credentials, user=user or None, password=password or None)
+    if "ssl_cert_reqs" in query:
+        lax = query["ssl_cert_reqs"].lower() in ("none", "cert_none", "0")
+        credentials = replace(credentials, validate_certs=not lax)
+    if "ssl_check_hostname" in query:
+        strict = query["ssl_check_hostname"].lower() in ("true", "yes", "1")
+        credentials = replace(credentials, check_hostname=strict)
     if parts.scheme == "unix":
         return Endpoint("localhost", unix_socket=unquote(parts.path)), credentials, database
-    return Endpoint(parts.hostname or "localhost", port), credentials, database
+    return Endpoint(unquote(parts.hostname or "localhost"), port), credentials, database

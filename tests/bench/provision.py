@@ -5,8 +5,8 @@
 application.
 
 Prints progress on stderr and one line of JSON: ``noop_seconds`` (median of the runs), ``runs``, ``tasks_per_host``
-(tasks that ran on the busiest host), ``noop_cpu_s`` (the control node's processor time), ``first_seconds`` (the run before, on the lab as it was found), ``load`` (the machine's, at
-the end), and the versions.
+(tasks that ran on the busiest host), ``noop_cpu_s`` (the control node's processor time), ``first_seconds`` (the run
+before, on the lab as it was found), ``load`` (the machine's, at the end), and the versions.
 """
 
 from __future__ import annotations

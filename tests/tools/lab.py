@@ -26,7 +26,7 @@ POLL_S = 0.05
 class Run:
     """How a playbook ended: exit status, wall-clock seconds, output (empty when it went to the terminal).
 
-    ``cpu``: seconds of processor time on the control node. Unlike ``seconds`` it hardly depends on who else works there.
+    ``cpu``: seconds of processor time on the control node, which others who work there hardly change.
     """
 
     status: int

@@ -271,13 +271,17 @@ class TestTargets:
         assert target(params(url="unix:///run/redis.sock?db=2")).database == 2
         assert "p w" not in repr(where)
 
+    def test_a_url_may_leave_tls_and_the_database_to_the_options(self):
+        where = target(params(url="redis://h", tls=True, login_db=4))
+        assert (where.credentials.tls, where.database) == (True, 4)
+
     def test_a_url_may_leave_the_login_to_the_options(self):
         where = target(params(url="redis://h", login_user="me", login_password="secret"))
         assert (where.credentials.user, where.credentials.password) == ("me", "secret")
 
     @pytest.mark.parametrize("url", ["http://h", "redis://h:port", "redis://h/zero", "h:6379"])
     def test_urls_that_are_none(self, url):
-        with pytest.raises(LifelineError, match="url is not valid"):
+        with pytest.raises(LifelineError, match="URL is not valid"):
             target(params(url=url))
 
     @pytest.mark.parametrize(

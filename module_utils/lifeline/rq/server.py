@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Optional, TypeVar, Union
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from ..client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason, require_library
 from ..errors import LifelineError
+from ..url import parse_url
 from .lua import digest
 
 Address = Union[str, dict[str, Any]]
@@ -49,7 +51,8 @@ def target(params: dict[str, Any]) -> Target:
         raise LifelineError("sentinel_service is missing: give the name that the sentinels monitor the primary under.")
     common = {"database": params.get("login_db") or 0, "ready_seconds": params["ready_timeout"]}
     if params.get("url"):
-        return from_url(params["url"], Target(credentials, **common))
+        endpoint, credentials, database = parse_url(params["url"], credentials, common.pop("database"))
+        return Target(credentials, endpoint=endpoint, database=database, **common)
     if sentinels or nodes:
         return Target(
             credentials,
@@ -86,33 +89,6 @@ def address(entry: Address, port: int, option: str) -> Endpoint:
     except (KeyError, ValueError, TypeError):
         pass
     raise LifelineError(f"{option}: {entry!r} is no address; write host:port, or a dictionary with host and port.")
-
-
-def from_url(url: str, base: Target) -> Target:
-    """redis://, rediss:// or unix:// as redis-py and RQ take it; what it does not say stays as in ``base``."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or 6379
-        if parts.scheme == "unix":
-            queries = dict(pair.partition("=")[::2] for pair in parts.query.split("&"))
-            endpoint, name = Endpoint(host="", unix_socket=unquote(parts.path)), queries.get("db", "")
-        elif parts.scheme in ("redis", "rediss"):
-            endpoint, name = Endpoint(unquote(parts.hostname or "127.0.0.1"), port), parts.path.strip("/")
-        else:
-            raise ValueError
-        database = int(name) if name else base.database
-    except ValueError:
-        raise LifelineError(
-            "url is not valid: it must look like redis://user:password@host:port/0, with rediss:// for TLS or unix:// "
-            "for a socket, and reserved characters in the password written as %XX."
-        ) from None
-    credentials = base.credentials
-    if parts.username is not None or parts.password is not None:
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        credentials = replace(credentials, user=user or None, password=password or None)
-    if parts.scheme == "rediss":
-        credentials = replace(credentials, tls=True)
-    return replace(base, credentials=credentials, endpoint=endpoint, database=database)
 
 
 class Server:
@@ -254,27 +230,23 @@ class Server:
         return primaries or where.nodes
 
     def _role(self, node: Endpoint) -> str:
-        client = connect(node, self.target.credentials)
         try:
-            return str(client.execute_command("ROLE")[0])
+            with closing(connect(node, self.target.credentials)) as client:
+                return str(client.execute_command("ROLE")[0])
         except CONNECTION_ERRORS:
             return ""
-        finally:
-            client.close()
 
     def _named_by_sentinels(self) -> tuple[Endpoint, ...]:
         votes: dict[Endpoint, int] = {}
         problem: Optional[BaseException] = None
         answered = 0
         for sentinel in self.target.sentinels:
-            client = connect(sentinel, self.target.sentinel_credentials or self.target.credentials)
             try:
-                reply = client.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", self.target.service)
+                with closing(connect(sentinel, self.target.sentinel_credentials or self.target.credentials)) as client:
+                    reply = client.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", self.target.service)
             except CONNECTION_ERRORS as error:
                 problem = error
                 continue
-            finally:
-                client.close()
             answered += 1
             if reply:
                 named = Endpoint(_host(reply[0]), int(reply[1]))

@@ -119,7 +119,7 @@ def test_the_playbook_holds_and_releases(server):
     [
         ("redis://:s3cret-one@127.0.0.1:{port}", "Check login_user and login_password"),
         ("redis://:s3cret-one@127.0.0.1:1", "127.0.0.1:1"),
-        ("redis:/s3cret-one", "url is not valid"),
+        ("redis:/s3cret-one", "URL is not valid"),
     ],
     ids=["wrong password", "nobody there", "no url"],
 )
