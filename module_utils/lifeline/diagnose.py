@@ -7,11 +7,11 @@ Pure and linear: every cause looks at the case once, then consequences go under 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from . import evidence as documents
-from .causes import CATALOGUE, CRITICAL, INFO, WARNING, Case, Cause, Match
+from .causes import CATALOGUE, CRITICAL, EVERYBODY, INFO, WARNING, Case, Cause, Match
 from .plan import Finding, make_plan, outage_began
 from .report_files import write
 from .topology import BLIND
@@ -76,7 +76,7 @@ class Diagnosis:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for reports and for Ansible."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
     )
     sightings = see(case)
     explain(sightings)
-    findings = [_finding(sighting, sightings) for sighting in sightings if sighting.under is None]
+    findings = _findings(sightings)
     findings.sort(key=lambda finding: (_ORDER[finding.severity], finding.unknown))
     plan = make_plan(case.topology, findings)
     verdict = _verdict(case, findings)
@@ -104,7 +104,7 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
         verdict=verdict,
         summary=_summary(case, verdict, findings),
         primary=case.topology.endpoint,
-        findings=[asdict(finding) for finding in findings],
+        findings=[finding.as_dict() for finding in findings],
         plan=plan.as_dict(),
         topology=case.topology.as_dict(),
         outage_began=outage_began([host.facts.plain for host in case.hosts.values()]),
@@ -137,23 +137,40 @@ def see(case: Case) -> list[Sighting]:
 
 def explain(sightings: Sequence[Sighting]) -> None:
     """Put each consequence under what explains it; a cause before a symptom, the nearest before the rest."""
+    explaining = _by_consequence(sightings)
     for sighting in sightings:
-        explaining = [other for other in sightings if _explains(other, sighting)]
-        explaining.sort(key=lambda other: (other.cause.is_symptom, other.match.where != sighting.match.where))
-        sighting.under = next((other for other in explaining if other.root is not sighting), None)
+        consequence, where = sighting.cause.id, sighting.match.where
+        candidates = (
+            other
+            for subject in (where, EVERYBODY)
+            for other in explaining.get((consequence, subject), ())
+            if other is not sighting and other.root is not sighting
+        )
+        sighting.under = min(
+            candidates, key=lambda other: (other.cause.is_symptom, other.match.where != where), default=None
+        )
 
 
-def _explains(cause: Sighting, consequence: Sighting) -> bool:
-    return (
-        cause is not consequence
-        and consequence.cause.id in cause.cause.explains
-        and cause.match.touches(consequence.match.where)
-    )
+def _by_consequence(sightings: Sequence[Sighting]) -> dict[tuple[str, str], list[Sighting]]:
+    """By what it may explain, and in whom: so that no sighting has to be compared with every other."""
+    found: dict[tuple[str, str], list[Sighting]] = {}
+    for sighting in sightings:
+        for subject in sighting.match.subjects:
+            for consequence in sighting.cause.explains:
+                found.setdefault((consequence, subject), []).append(sighting)
+    return found
 
 
-def _finding(sighting: Sighting, all_of_them: Sequence[Sighting]) -> Finding:
+def _findings(sightings: Sequence[Sighting]) -> list[Finding]:
+    consequences: dict[int, list[Sighting]] = {}
+    for sighting in sightings:
+        if sighting.under is not None:
+            consequences.setdefault(id(sighting.root), []).append(sighting)
+    return [_finding(root, consequences.get(id(root), ())) for root in sightings if root.under is None]
+
+
+def _finding(sighting: Sighting, consequences: Sequence[Sighting]) -> Finding:
     cause, match = sighting.cause, sighting.match
-    consequences = [other for other in all_of_them if other is not sighting and other.root is sighting]
     severity = min([sighting.severity, *(other.severity for other in consequences)], key=lambda grade: _ORDER[grade])
     return Finding(
         id=cause.id,

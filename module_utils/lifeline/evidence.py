@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from .errors import LifelineError
-from .facts import Facts, clean_text
+from .facts import Facts, clean_text, plain
 
 BUNDLE_KIND = "lifeline-evidence"
 BUNDLE_VERSION = 1
@@ -75,7 +75,7 @@ def clean(evidence: Sequence[Any]) -> list[dict[str, Any]]:
     """
     kept: dict[tuple[str, str], dict[str, Any]] = {}
     for document in evidence:
-        if not isinstance(document, Mapping):
+        if not isinstance(document, dict):
             continue
         host, service = document.get("host"), document.get("service")
         if isinstance(host, str) and isinstance(service, str) and host and service:
@@ -90,7 +90,7 @@ def _shaped(document: Mapping[Any, Any], shape: Mapping[str, Any]) -> dict[str, 
         name = clean_text(str(key))
         wanted = shape.get(name, every)
         if name not in shape and every is None:
-            result[name] = value
+            result[name] = plain(value)
             continue
         fits, kept = _fit(value, wanted)
         if fits and not (kept is None and every is not None):
@@ -100,10 +100,10 @@ def _shaped(document: Mapping[Any, Any], shape: Mapping[str, Any]) -> dict[str, 
 
 def _fit(value: Any, wanted: Any) -> tuple[bool, Any]:
     """(whether it may stay, as what)."""
-    if isinstance(wanted, Mapping):
-        return (True, _shaped(value, wanted)) if isinstance(value, Mapping) else (value is None, None)
+    if isinstance(wanted, dict):
+        return (True, _shaped(value, wanted)) if isinstance(value, dict) else (value is None, None)
     if isinstance(wanted, list):
-        rows = [_shaped(item, wanted[0]) for item in value if isinstance(item, Mapping)] if _is_list(value) else []
+        rows = [_shaped(item, wanted[0]) for item in value if isinstance(item, dict)] if _is_list(value) else []
         return _is_list(value), rows
     if wanted is _BOOL:
         return isinstance(value, bool), value
@@ -124,7 +124,7 @@ def bundle(estates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def estates_of(saved: Any, where: str) -> list[dict[str, Any]]:
     """The estates of a saved bundle. Raises LifelineError when ``where`` holds none."""
-    if not isinstance(saved, Mapping) or saved.get("kind") != BUNDLE_KIND:
+    if not isinstance(saved, dict) or saved.get("kind") != BUNDLE_KIND:
         raise LifelineError(
             f"{where} is no evidence bundle of Lifeline: give the evidence.json that diagnose.yml wrote."
         )
@@ -135,7 +135,7 @@ def estates_of(saved: Any, where: str) -> list[dict[str, Any]]:
         )
     estates = saved.get("estates")
     rows = estates if isinstance(estates, (list, tuple)) else ()
-    return [_estate(entry) for entry in rows if isinstance(entry, Mapping)]
+    return [_estate(entry) for entry in rows if isinstance(entry, dict)]
 
 
 def _estate(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def members(rows: Any) -> list[dict[str, Any]]:
     """``[{name, host, port}]`` out of anything; rows that name no host and port are left out."""
     found = []
     for row in rows if _is_list(rows) else ():
-        if not isinstance(row, Mapping) or not isinstance(row.get("host"), str):
+        if not isinstance(row, dict) or not isinstance(row.get("host"), str):
             continue
         port = row.get("port")
         if isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536:

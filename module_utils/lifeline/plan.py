@@ -7,7 +7,7 @@ Source of the order and of the refusals: the project's recovery procedures; smal
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from .remedies import BY_TOPOLOGY, rung
@@ -44,6 +44,10 @@ class Finding:
     data: dict[str, Any] = field(default_factory=dict)
     consequences: list[dict[str, Any]] = field(default_factory=list)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for reports and for Ansible; it shares its parts with this."""
+        return dict(vars(self))
+
 
 @dataclass
 class Action:
@@ -68,8 +72,12 @@ class Plan:
     loss: Optional[str] = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for reports and for Ansible."""
-        return asdict(self)
+        """Plain data for reports and for Ansible; it shares its parts with this."""
+        return {
+            **vars(self),
+            "findings": [finding.as_dict() for finding in self.findings],
+            "actions": [dict(vars(action)) for action in self.actions],
+        }
 
 
 def outage_began(evidence: Sequence[Mapping[str, Any]]) -> Optional[float]:

@@ -179,7 +179,23 @@ class Case:
 
     def server(self, name: Optional[str]) -> Optional[Server]:
         """One data node by name."""
-        return next((server for server in self.servers if server.name == name), None)
+        return self._by_name.get(name or "")
+
+    @cached_property
+    def _by_name(self) -> dict[str, Server]:
+        return {server.name: server for server in self.servers}
+
+    def followers(self, name: str) -> list[Server]:
+        """The live servers that follow one, or try to."""
+        return self._followers.get(name, [])
+
+    @cached_property
+    def _followers(self) -> dict[str, list[Server]]:
+        found: dict[str, list[Server]] = {}
+        for server in self.servers:
+            if server.alive and server.node.follows:
+                found.setdefault(server.node.follows, []).append(server)
+        return found
 
     @property
     def application_hosts(self) -> list[Host]:

@@ -34,11 +34,10 @@ def unit_line(server: Server) -> str:
 
 def peers_say(case: Case, server: Server) -> list[str]:
     """What its replicas say of a primary: it is dead only if they agree."""
-    followers = [other for other in case.servers if other.alive and other.node.follows == server.name]
     return [
         f"{other.name}: link to {server.name} is {'up' if other.node.link_up else 'down'}"
         + (f" for {other.view.count('primary.link_down_s')} s" if not other.node.link_up else "")
-        for other in followers
+        for other in case.followers(server.name)
     ]
 
 
