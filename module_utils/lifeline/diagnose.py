@@ -13,7 +13,7 @@ from typing import Any, Mapping, Optional, Sequence
 from . import evidence as documents
 from .causes import CATALOGUE, CRITICAL, EVERYBODY, INFO, WARNING, Case, Cause, Match
 from .plan import Finding, make_plan, outage_began
-from .report_files import write
+from .report.files import write
 from .topology import BLIND
 
 DIAGNOSIS_VERSION = 1

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any, Mapping
 
-from . import evidence as documents
-from .errors import LifelineError
+from .. import evidence as documents
+from ..errors import LifelineError
 
 MODE = 0o640
 
