@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from .remedies import title
+from ..remedies import title
 
 
 def plan_text(plan: Mapping[str, Any], estate: str) -> list[str]:
