@@ -87,10 +87,13 @@ def outage_began(evidence: Sequence[Mapping[str, Any]]) -> Optional[float]:
     """
     moments: list[float] = []
     for entry in evidence:
+        if not entry.get("time"):
+            continue
         links = [(view.get("primary") or {}) for view in (entry.get("nodes") or {}).values()]
-        moments += [entry["time"] - link["link_down_s"] for link in links if link and not link["link_up"]]
+        down = [link.get("link_down_s") for link in links if link.get("link_up") is False]
+        moments += [entry["time"] - seconds for seconds in down if seconds is not None and seconds >= 0]
         units = (entry.get("units") or {}).values()
-        moments += [unit["since"] for unit in units if unit["active"] != "active" and unit.get("since")]
+        moments += [unit["since"] for unit in units if unit.get("active", "active") != "active" and unit.get("since")]
     return min(moments, default=None)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Collection, Mapping, Optional, Sequence
 
 # A topology's state:
 EMPTY = "empty"  # every host answered, no server runs and none has data: free to bootstrap
@@ -132,11 +132,12 @@ def build(
     sentinels: Sequence[Mapping[str, Any]],
     service: str,
     quorum: int = 0,
+    unasked: Collection[str] = (),
 ) -> Topology:
     """Merge the evidence of all hosts that answered.
 
     ``nodes`` and ``sentinels`` are the inventory's ``[{name, host, port}]``; a host of theirs without evidence is
-    silent. Evidence that is not of this service is ignored.
+    silent, unless it was left out (``unasked``). Evidence that is not of this service is ignored.
     """
     mine = {str(entry.get("host")): entry for entry in evidence if entry.get("service") == service}
     names = {_key(node["host"], node["port"]): str(node["name"]) for node in nodes}
@@ -151,7 +152,7 @@ def build(
         last_primary=None,
         claims=[name for name, node in merged.items() if node.alive and node.role == "primary"],
         stale=[],
-        silent_hosts=[name for name in expected if name not in mine],
+        silent_hosts=[name for name in expected if name not in mine and name not in unasked],
         reasons=[],
         nodes=merged,
         sentinels=watchers,

@@ -43,8 +43,8 @@ def peers_say(case: Case, server: Server) -> list[str]:
 
 def _host_gone(case: Case) -> Iterator[Match]:
     for server in case.servers:
-        if server.host is None and not server.alive:
-            lines = [f"{server.name}: the control node gets no answer over SSH"]
+        if server.host is None and not server.alive and server.name not in case.unasked:
+            lines = [case.silence(server.name)]
             lines += [f"{host}: {server.name} does not answer ({server.error})" for host in server.node.missed_by]
             sure = CERTAIN if server.node.missed_by else LIKELY
             yield Match(server.name, (*lines, *peers_say(case, server)), reach(case, server), grade(case, server), sure)
