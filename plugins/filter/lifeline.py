@@ -28,8 +28,14 @@ def seen(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], variab
     results = {host: hostvars[host][variable] for host in hosts if variable in hostvars[host]}
     return {
         "evidence": [result["evidence"] for result in results.values() if "evidence" in result],
-        "silent": {host: str(result.get("msg", "")) for host, result in results.items() if "evidence" not in result},
+        "silent": {host: _reason(result) for host, result in results.items() if "evidence" not in result},
     }
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    """What ssh or the module itself said, without Ansible's words around it."""
+    said = str(result.get("msg", ""))
+    return said.rpartition("over ssh: ")[2].removeprefix("Task failed: ").removeprefix("Module failed: ")
 
 
 class FilterModule:

@@ -59,6 +59,9 @@ main{max-width:none;padding:0}.scroll{overflow:visible}.topology{min-width:0}bod
 # Rows of a table; those in trouble come first where there are more.
 ROWS = 40
 
+# Lines of evidence of one finding.
+LINES = 30
+
 _TONES = {"critical": "bad", "warning": "warn", "info": "mute"}
 _VERDICTS = {"healthy": "ok", "impaired": "warn", "down": "bad", "blind": "bad"}
 
@@ -121,13 +124,13 @@ def _lead(diagnosis: Mapping[str, Any]) -> str:
 def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
     if not findings:
         return "<h2>Findings</h2><p>Nothing is wrong.</p>"
-    return f"<h2>Findings, worst first</h2>{''.join(_finding(finding) for finding in findings)}"
+    return f"<h2>Findings, worst first</h2>{''.join(_finding(finding) for finding in words.grouped(findings))}"
 
 
 def _finding(finding: Mapping[str, Any]) -> str:
     pairs = _pairs(
         [
-            ("How we know", _evidence(finding["evidence"])),
+            ("How we know", _evidence(words.shown(finding["evidence"], LINES))),
             ("At risk", _prose(finding["at_risk"])),
             ("Do", _prose(finding["remedy"])),
             ("Do not", _prose(words.avoided(finding))),

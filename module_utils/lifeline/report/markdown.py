@@ -10,7 +10,8 @@ from typing import Any, Iterable, Mapping, Sequence
 from ..facts import clean_text
 from . import words
 
-ROWS = 40
+# Rows of a table, and lines of evidence of one finding.
+ROWS, LINES = 40, 30
 
 # What Markdown or a forge would take for markup, a link, a mention or an issue.
 _SPECIAL = {**{char: f"\\{char}" for char in "\\`*_[]~"}, **{char: f"&#{ord(char)};" for char in "&<>#|@$"}}
@@ -32,7 +33,10 @@ def diagnosis_markdown(diagnosis: Mapping[str, Any]) -> str:
         f"{_text(diagnosis['summary'])}. The estate is {_text(words.MEANING.get(verdict, 'unknown'))}.",
         "\n".join(f"- {label}: {_text(text)}" for label, text in lead if text),
         "## Findings, worst first",
-        *([_finding(at, finding) for at, finding in enumerate(diagnosis["findings"], 1)] or ["Nothing is wrong."]),
+        *(
+            [_finding(at, finding) for at, finding in enumerate(words.grouped(diagnosis["findings"]), 1)]
+            or ["Nothing is wrong."]
+        ),
         "## As each party sees it",
         _servers(diagnosis),
         _sentinels(diagnosis),
@@ -86,7 +90,7 @@ def _finding(number: int, finding: Mapping[str, Any]) -> str:
             "",
             f"How we know ({_text(words.sureness(finding))}):",
             "",
-            *(f"- {_code(line)}" for line in finding["evidence"] if line.strip()),
+            *(f"- {_code(line)}" for line in words.shown(finding["evidence"], LINES) if line.strip()),
             "",
             *(f"- **{label}:** {text}" for label, text in told if text),
         ]

@@ -39,8 +39,9 @@ def diagnosis_text(diagnosis: Mapping[str, Any], reports: Sequence[str] = ()) ->
     lines += _field("Primary", words.primary(diagnosis))
     lines += _field("Parties", words.parties(diagnosis))
     lines += _field("Applications", words.applications(diagnosis))
-    notes = [finding for finding in diagnosis["findings"] if finding["severity"] == "info"]
-    rest = [finding for finding in diagnosis["findings"] if finding["severity"] != "info"]
+    findings = words.grouped(diagnosis["findings"])
+    notes = [finding for finding in findings if finding["severity"] == "info"]
+    rest = [finding for finding in findings if finding["severity"] != "info"]
     for number, finding in enumerate(rest, 1):
         lines += ["", *_finding(number, finding)]
     if notes:
@@ -54,9 +55,6 @@ def diagnosis_text(diagnosis: Mapping[str, Any], reports: Sequence[str] = ()) ->
 
 
 def _finding(number: int, finding: Mapping[str, Any]) -> list[str]:
-    evidence = finding["evidence"]
-    shown = evidence if len(evidence) <= SHOWN_EVIDENCE else evidence[: SHOWN_EVIDENCE - 1]
-    more = [f"and {words.count(len(evidence) - len(shown), 'more line')} in the report"] if shown != evidence else []
     lines = [
         _wrapped(f"{number}. {finding['severity'].upper()}  ", f"{words.heading(finding)} [{words.sureness(finding)}]")
     ]
@@ -66,7 +64,8 @@ def _finding(number: int, finding: Mapping[str, Any]) -> list[str]:
         ("do not", words.avoided(finding)),
         ("explains", "; ".join(words.explained(finding))),
     )
-    lines += [_wrapped(f"   {'' if index else 'seen':<10}", text) for index, text in enumerate([*shown, *more])]
+    seen = words.shown(finding["evidence"], SHOWN_EVIDENCE)
+    lines += [_wrapped(f"   {'' if index else 'seen':<10}", text) for index, text in enumerate(seen)]
     lines += [_wrapped(f"   {label:<10}", text) for label, text in told if text]
     return lines
 

@@ -19,6 +19,9 @@ MEANING = {
 # How many names a line holds before the rest is counted.
 NAMES = 6
 
+# How far back a line of evidence is looked for that several findings have in common.
+SAME = 20
+
 
 def moment(seconds: Any) -> str:
     """Seconds since 1970 as a date that everybody reads the same; "unknown" for what is none."""
@@ -101,6 +104,26 @@ def reaches(diagnosis: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     agreed = (diagnosis["primary"] or {}).get("name")
     astray = row["role"] == "replica" or (row["server"] and agreed and row["server"] != agreed)
     return "other" if astray else "primary"
+
+
+def grouped(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One finding for all that are alike but for where they were seen: ``where`` has all places, evidence all lines."""
+    alike: dict[tuple[Any, ...], dict[str, Any]] = {}
+    places: dict[tuple[Any, ...], list[str]] = {}
+    for finding in findings:
+        key = tuple(finding[name] for name in ("severity", "id", "sure", "unknown"))
+        one = alike.setdefault(key, {**finding, "evidence": [], "consequences": []})
+        one["evidence"] += [line for line in finding["evidence"] if line not in one["evidence"][-SAME:]]
+        one["consequences"] += finding["consequences"]
+        places.setdefault(key, []).append(finding["where"])
+    return [{**one, "where": names(places[key])} for key, one in alike.items()]
+
+
+def shown(lines: Sequence[str], limit: int) -> list[str]:
+    """The first lines, and how many more there are."""
+    if len(lines) <= limit:
+        return list(lines)
+    return [*lines[: limit - 1], f"and {len(lines) - limit + 1} more lines, in diagnosis.json"]
 
 
 def heading(finding: Mapping[str, Any]) -> str:
