@@ -17,7 +17,7 @@ ANSWERED, SILENT, UNASKED = "answered", "silent", "unasked"
 
 
 def parties(case: Case) -> dict[str, Any]:
-    """``{looked_at, servers, sentinels, applications, looks}``; times in seconds since 1970, offsets in bytes.
+    """``{looked_at, servers, sentinels, applications, jobs, looks}``; times in seconds since 1970, offsets in bytes.
 
     Every list is in the inventory's order. ``looks``: ``[{host, sees}]``, where ``sees`` has for each server that the
     host asked the error it got, or an empty text where it was answered.
@@ -30,6 +30,7 @@ def parties(case: Case) -> dict[str, Any]:
         "servers": [_server(case, server, lags) for server in case.servers],
         "sentinels": [_sentinel(case, watcher) for watcher in case.watchers],
         "applications": [_application(case, name, names) for name in case.applications],
+        "jobs": jobs(case),
         "looks": [_looks(case, host) for host in case.hosts.values() if host.facts.flag("library")],
     }
 
@@ -120,3 +121,42 @@ def _looks(case: Case, host: Host) -> dict[str, Any]:
 
 def _error(view: Facts) -> str:
     return "" if view.flag("reachable") else view.text("error") or "no answer"
+
+
+def jobs(case: Case) -> dict[str, Any]:
+    """What it means to RQ's jobs and to sessions, by one host's look (``observe.jobs``); empty where nobody could look.
+
+    ``{host, role, waiting, running, failed, stuck, overdue, lost, workers, workers_dead, suspended, sessions}``: counts.
+    ``stuck``: taken by a worker that is gone. ``lost``: what rq_requeue would put back, null where nobody counted.
+    ``sessions``: by pattern, how many keys there are.
+    """
+    looked = [(host.name, host.section("jobs")) for host in _nearest(case)]
+    host, said = next(((name, look) for name, look in looked if look.flag("reachable")), ("", Facts({})))
+    if not said:
+        return {}
+    queues = [row for _name, row in said.named("queues")]
+
+    def total(*fields: str) -> int:
+        return sum(max(0, row.count(field)) for row in queues for field in fields)
+
+    return {
+        "host": host,
+        "role": said.text("role"),
+        "waiting": total("length"),
+        "running": total("started") - total("lease_expired"),
+        "failed": total("failed"),
+        "stuck": total("lease_expired", "intermediate"),
+        "overdue": total("scheduled_overdue"),
+        "lost": sum(int(number) for _name, number in said.numbers("lost.sources")) if "lost" in said else None,
+        "workers": said.count("workers.live"),
+        "workers_dead": said.count("workers.dead"),
+        "suspended": "suspended" in said,
+        "sessions": {pattern: row.count("keys") for pattern, row in said.named("sessions")},
+    }
+
+
+def _nearest(case: Case) -> list[Host]:
+    """Whose word counts first: the applications' own, then the primary's, then any server's."""
+    primary = case.last_primary
+    servers = [server.host for server in (primary, *case.servers) if server is not None and server.host is not None]
+    return [*case.application_hosts, *servers]

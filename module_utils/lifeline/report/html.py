@@ -110,6 +110,7 @@ def _lead(diagnosis: Mapping[str, Any]) -> str:
             ("Primary", _text(words.primary(diagnosis))),
             ("Parties", _text(words.parties(diagnosis))),
             ("Applications", _text(words.applications(diagnosis))),
+            ("Jobs", _text(words.jobs(diagnosis))),
             ("Looked at", _text(words.moment(diagnosis["parties"]["looked_at"]))),
             ("Trouble since", _text(words.moment(diagnosis["outage_began"])) if diagnosis["outage_began"] else ""),
         ]

@@ -25,6 +25,7 @@ def diagnosis_markdown(diagnosis: Mapping[str, Any]) -> str:
         ("Primary", words.primary(diagnosis)),
         ("Parties", words.parties(diagnosis)),
         ("Applications", words.applications(diagnosis)),
+        ("Jobs", words.jobs(diagnosis)),
         ("Looked at", words.moment(diagnosis["parties"]["looked_at"])),
         ("Trouble since", words.moment(began) if began else ""),
     ]

@@ -39,6 +39,7 @@ def diagnosis_text(diagnosis: Mapping[str, Any], reports: Sequence[str] = ()) ->
     lines += _field("Primary", words.primary(diagnosis))
     lines += _field("Parties", words.parties(diagnosis))
     lines += _field("Applications", words.applications(diagnosis))
+    lines += _field("Jobs", words.jobs(diagnosis))
     findings = words.grouped(diagnosis["findings"])
     notes = [finding for finding in findings if finding["severity"] == "info"]
     rest = [finding for finding in findings if finding["severity"] != "info"]

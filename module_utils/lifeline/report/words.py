@@ -97,6 +97,25 @@ def applications(diagnosis: Mapping[str, Any]) -> str:
     return "; ".join(f"{names(everybody)} {state}" for state, everybody in groups if everybody)
 
 
+def jobs(diagnosis: Mapping[str, Any]) -> str:
+    """RQ's jobs and the sessions, in one line; empty where nobody could look."""
+    seen = diagnosis["parties"]["jobs"]
+    if not seen:
+        return ""
+    counts = [(name, seen[name]) for name in ("waiting", "running", "failed", "stuck", "overdue")]
+    said = ", ".join(f"{number:,} {name}" for name, number in counts if number or name in ("waiting", "failed"))
+    if seen["lost"]:
+        said += f"; requeue.yml can put {seen['lost']:,} back"
+    dead = f", {seen['workers_dead']} dead" if seen["workers_dead"] else ""
+    said += f"; {count(seen['workers'], 'worker')} alive{dead}"
+    if seen["suspended"]:
+        said += "; all suspended"
+    if seen["sessions"]:
+        said += f"; sessions: {names([f'{number:,} of {pattern}' for pattern, number in seen['sessions'].items()])}"
+    old = "" if seen["role"] == "primary" else f" (by a {seen['role'] or 'server'} that {seen['host']} reached)"
+    return said + old
+
+
 def reaches(diagnosis: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """What an application's URL leads to: ``primary``, ``other`` for any other server, or empty for nobody."""
     if not row["reachable"]:
