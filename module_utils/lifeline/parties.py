@@ -126,9 +126,9 @@ def _error(view: Facts) -> str:
 def jobs(case: Case) -> dict[str, Any]:
     """What it means to RQ's jobs and to sessions, by one host's look (``observe.jobs``); empty where nobody could look.
 
-    ``{host, role, waiting, running, failed, stuck, overdue, lost, workers, workers_dead, suspended, sessions}``: counts.
-    ``stuck``: taken by a worker that is gone. ``lost``: what rq_requeue would put back, null where nobody counted.
-    ``sessions``: by pattern, how many keys there are.
+    ``{host, role, waiting, running, failed, stuck, overdue, lost, workers, workers_dead, suspended, sessions}`` in
+    numbers. ``stuck``: taken by a worker that is gone. ``lost``: what rq_requeue would put back, null where nobody
+    counted. ``sessions``: by pattern, how many keys there are.
     """
     looked = [(host.name, host.section("jobs")) for host in _nearest(case)]
     host, said = next(((name, look) for name, look in looked if look.flag("reachable")), ("", Facts({})))

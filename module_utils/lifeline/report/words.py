@@ -60,14 +60,14 @@ def parties(diagnosis: Mapping[str, Any]) -> str:
     """How many of each kind are as they should be, in one line."""
     seen = diagnosis["parties"]
     servers, sentinels = seen["servers"], seen["sentinels"]
-    said = [f"{sum(server['alive'] for server in servers)} of {count(len(servers), 'server')} answer"]
+    said = [f"{sum(server['alive'] for server in servers)} of {count(len(servers), 'server')} answering"]
     if sentinels:
         chosen = (diagnosis["primary"] or {}).get("name")
         agreeing = sum(bool(chosen) and sentinel["names"] == chosen for sentinel in sentinels)
         said.append(
-            f"{agreeing} of {count(len(sentinels), 'sentinel')} name {chosen}"
+            f"{agreeing} of {count(len(sentinels), 'sentinel')} naming {chosen}"
             if chosen
-            else f"{sum(sentinel['alive'] for sentinel in sentinels)} of {count(len(sentinels), 'sentinel')} answer"
+            else f"{sum(sentinel['alive'] for sentinel in sentinels)} of {count(len(sentinels), 'sentinel')} answering"
         )
     for word, label in (("silent", "silent hosts"), ("unasked", "hosts left out of this run")):
         absent = hosts(diagnosis, word)
