@@ -18,17 +18,21 @@ options:
   service:
     description: Name of the estate; evidence of others is left out.
     type: str
-    required: true
   evidence:
     description: RV(redis_health#module:evidence) of each host that answered, in any order.
     type: list
     elements: dict
-    required: true
+    default: []
+  evidence_file:
+    description:
+      - An C(evidence.json) that was written to O(report_dir) before, on the control node; or a folder, and all that
+        lie in it and in its folders. Every estate in it is diagnosed; options that describe an estate are ignored.
+    type: path
   nodes:
     description: The servers of the estate, as the inventory has them.
     type: list
     elements: dict
-    required: true
+    default: []
   sentinels:
     description: The sentinels of the estate, as the inventory has them.
     type: list
@@ -43,10 +47,19 @@ options:
     description: Sentinels that must agree before a failover.
     type: int
     default: 0
+  unasked:
+    description: Names of members that nobody asked this time, so that their silence means nothing.
+    type: list
+    elements: str
+    default: []
+  silent:
+    description: By name of a host that was asked and gave no evidence, why.
+    type: dict
+    default: {}
   report_dir:
     description:
-      - Folder on the control node that the evidence and the reports go to. It is made if it is missing; files of their
-        names are replaced. This counts as no change.
+      - Folder on the control node in which each estate's evidence and reports get a folder of their own. It is made
+        if it is missing; files of their names are replaced. This counts as no change.
     type: path
 attributes:
   check_mode:
@@ -69,11 +82,16 @@ EXAMPLES = r"""
     sentinels: "{{ sentinels }}"
     evidence: "{{ ansible_play_hosts | map('extract', hostvars, ['seen', 'evidence']) }}"
   run_once: true
+
+- name: Tell what was wrong, from what was saved
+  redis_diagnose:
+    evidence_file: incident/evidence.json
+    report_dir: incident/reports
 """
 
 RETURN = r"""
 diagnosis:
-  description: The answer.
+  description: The answer; of several estates, the worst one's.
   returned: always
   type: dict
   contains:
@@ -106,22 +124,38 @@ diagnosis:
       description: When the trouble that still shows began, in seconds since 1970; null when none shows.
       type: float
       sample: 1790000000.0
+    parties:
+      description: Who says what of whom; what the picture in the report is drawn from.
+      type: dict
+      sample: {servers: [], sentinels: [], applications: [], looks: []}
+    unjudged:
+      description: Causes that could not be judged, since the evidence is so odd.
+      type: list
+      elements: str
+      sample: []
+diagnoses:
+  description: RV(diagnosis) of each estate, worst first; each with its RV(reports).
+  returned: always
+  type: list
+  elements: dict
+  sample: [{service: redis, verdict: down}]
 reports:
   description: Files written to O(report_dir).
   returned: always
   type: list
   elements: str
-  sample: [reports/orders/evidence.json, reports/orders/diagnosis.json]
+  sample: [reports/orders/diagnosis.html, reports/orders/evidence.json]
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.diagnose import OPTIONS, work
+from ansible.module_utils.lifeline.diagnose import ONE_OF, OPTIONS, work
 from ansible.module_utils.lifeline.spec import run
 
 
 def main():
     module = AnsibleModule(
         argument_spec=OPTIONS,
+        required_one_of=ONE_OF,
         supports_check_mode=True,
     )
     run(module, work)

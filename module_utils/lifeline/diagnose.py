@@ -7,27 +7,34 @@ Pure and linear: every cause looks at the case once, then consequences go under 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from . import evidence as documents
-from .causes import CATALOGUE, CRITICAL, INFO, WARNING, Case, Cause, Match
+from .causes import CATALOGUE, CRITICAL, EVERYBODY, INFO, WARNING, Case, Cause, Match
+from .facts import Facts, clean_text
+from .parties import parties
 from .plan import Finding, make_plan, outage_began
-from .report_files import write
+from .report import words
+from .report.files import write
 from .topology import BLIND
 
 DIAGNOSIS_VERSION = 1
 
 # Options of the module redis_diagnose.
 OPTIONS: dict[str, Any] = {
-    "service": {"type": "str", "required": True},
-    "evidence": {"type": "list", "elements": "dict", "required": True},
-    "nodes": {"type": "list", "elements": "dict", "required": True},
+    "service": {"type": "str"},
+    "evidence": {"type": "list", "elements": "dict", "default": []},
+    "evidence_file": {"type": "path"},
+    "nodes": {"type": "list", "elements": "dict", "default": []},
     "sentinels": {"type": "list", "elements": "dict", "default": []},
     "applications": {"type": "list", "elements": "str", "default": []},
     "quorum": {"type": "int", "default": 0},
+    "unasked": {"type": "list", "elements": "str", "default": []},
+    "silent": {"type": "dict", "default": {}},
     "report_dir": {"type": "path"},
 }
+ONE_OF = (("service", "evidence_file"),)
 
 # A diagnosis' verdict:
 HEALTHY = "healthy"  # nothing worse than a note
@@ -35,6 +42,7 @@ IMPAIRED = "impaired"  # in service, without its safety margin
 DOWN = "down"  # out of service, or about to lose data
 BLIND_VERDICT = "blind"  # nobody could look
 
+_VERDICTS = (DOWN, BLIND_VERDICT, IMPAIRED, HEALTHY)
 _ORDER = {CRITICAL: 0, WARNING: 1, INFO: 2}
 
 
@@ -61,7 +69,11 @@ class Sighting:
 
 @dataclass
 class Diagnosis:
-    """What ``redis_diagnose`` returns, as plain data by ``as_dict``."""
+    """What ``redis_diagnose`` returns, as plain data by ``as_dict``.
+
+    ``parties``: who says what of whom (``parties.py``). ``unjudged``: ids of causes that could not be judged, which is
+    a fault of Lifeline's.
+    """
 
     version: int
     service: str
@@ -72,11 +84,12 @@ class Diagnosis:
     plan: dict[str, Any]
     topology: dict[str, Any]
     outage_began: Optional[float]
-    applications: dict[str, Any] = field(default_factory=dict)
+    parties: dict[str, Any] = field(default_factory=dict)
+    unjudged: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for reports and for Ansible."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,17 +97,20 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
 
     Whatever the documents hold, it returns; see ``Diagnosis`` for what.
     """
+    said = Facts(estate)
     case = Case.build(
-        documents.clean(estate.get("evidence") or ()),
+        documents.clean(estate.get("evidence")),
         documents.members(estate.get("nodes")),
         documents.members(estate.get("sentinels")),
-        str(estate.get("service", "")),
-        int(estate.get("quorum") or 0),
-        [str(name) for name in estate.get("applications") or ()],
+        said.text("service"),
+        said.count("quorum"),
+        said.texts("applications"),
+        said.texts("unasked"),
+        said.sub("silent"),
     )
-    sightings = see(case)
+    sightings, unjudged = see(case)
     explain(sightings)
-    findings = [_finding(sighting, sightings) for sighting in sightings if sighting.under is None]
+    findings = _findings(sightings)
     findings.sort(key=lambda finding: (_ORDER[finding.severity], finding.unknown))
     plan = make_plan(case.topology, findings)
     verdict = _verdict(case, findings)
@@ -104,18 +120,29 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
         verdict=verdict,
         summary=_summary(case, verdict, findings),
         primary=case.topology.endpoint,
-        findings=[asdict(finding) for finding in findings],
+        findings=[finding.as_dict() for finding in findings],
         plan=plan.as_dict(),
         topology=case.topology.as_dict(),
         outage_began=outage_began([host.facts.plain for host in case.hosts.values()]),
+        parties=parties(case),
+        unjudged=unjudged,
     ).as_dict()
 
 
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Module ``redis_diagnose``; ``params`` are its options. Raises LifelineError when a report can not be written."""
-    diagnosis = diagnose(params)
-    reports = write(params["report_dir"], params, diagnosis) if params.get("report_dir") else []
-    return {"diagnosis": diagnosis, "reports": reports}
+    """Module ``redis_diagnose``; ``params`` are its options.
+
+    Raises LifelineError when a bundle can not be read or a report not be written.
+    """
+    estates = documents.load(params["evidence_file"]) if params.get("evidence_file") else [params]
+    diagnoses, reports = [], []
+    for estate in estates:
+        diagnosis = diagnose(estate)
+        written = write(params["report_dir"], estate, diagnosis) if params.get("report_dir") else []
+        diagnoses.append({**diagnosis, "reports": written})
+        reports += written
+    diagnoses.sort(key=lambda diagnosis: _VERDICTS.index(diagnosis["verdict"]))
+    return {"diagnosis": diagnoses[0], "diagnoses": diagnoses, "reports": reports}
 
 
 def plan_from_evidence(
@@ -130,37 +157,64 @@ def plan_from_evidence(
     return diagnose(estate)
 
 
-def see(case: Case) -> list[Sighting]:
-    """Every cause that shows, wherever it shows."""
-    return [Sighting(cause, match) for cause in CATALOGUE for match in cause.detect(case)]
+def see(case: Case) -> tuple[list[Sighting], list[str]]:
+    """Every cause that shows, wherever it shows; and the ids of those that can not be judged.
+
+    One cause that stumbles over odd evidence must not hide what all others have seen.
+    """
+    sightings: list[Sighting] = []
+    unjudged: list[str] = []
+    for cause in CATALOGUE:
+        try:
+            sightings += [Sighting(cause, match) for match in cause.detect(case)]
+        except Exception:  # noqa: BLE001 - whatever it is, the other causes are still wanted
+            unjudged.append(cause.id)
+    return sightings, unjudged
 
 
 def explain(sightings: Sequence[Sighting]) -> None:
     """Put each consequence under what explains it; a cause before a symptom, the nearest before the rest."""
+    explaining = _by_consequence(sightings)
     for sighting in sightings:
-        explaining = [other for other in sightings if _explains(other, sighting)]
-        explaining.sort(key=lambda other: (other.cause.is_symptom, other.match.where != sighting.match.where))
-        sighting.under = next((other for other in explaining if other.root is not sighting), None)
+        consequence, where = sighting.cause.id, sighting.match.where
+        candidates = (
+            other
+            for subject in (where, EVERYBODY)
+            for other in explaining.get((consequence, subject), ())
+            if other is not sighting and other.root is not sighting
+        )
+        sighting.under = min(
+            candidates, key=lambda other: (other.cause.is_symptom, other.match.where != where), default=None
+        )
 
 
-def _explains(cause: Sighting, consequence: Sighting) -> bool:
-    return (
-        cause is not consequence
-        and consequence.cause.id in cause.cause.explains
-        and cause.match.touches(consequence.match.where)
-    )
+def _by_consequence(sightings: Sequence[Sighting]) -> dict[tuple[str, str], list[Sighting]]:
+    """By what it may explain, and in whom: so that no sighting has to be compared with every other."""
+    found: dict[tuple[str, str], list[Sighting]] = {}
+    for sighting in sightings:
+        for subject in sighting.match.subjects:
+            for consequence in sighting.cause.explains:
+                found.setdefault((consequence, subject), []).append(sighting)
+    return found
 
 
-def _finding(sighting: Sighting, all_of_them: Sequence[Sighting]) -> Finding:
+def _findings(sightings: Sequence[Sighting]) -> list[Finding]:
+    consequences: dict[int, list[Sighting]] = {}
+    for sighting in sightings:
+        if sighting.under is not None:
+            consequences.setdefault(id(sighting.root), []).append(sighting)
+    return [_finding(root, consequences.get(id(root), ())) for root in sightings if root.under is None]
+
+
+def _finding(sighting: Sighting, consequences: Sequence[Sighting]) -> Finding:
     cause, match = sighting.cause, sighting.match
-    consequences = [other for other in all_of_them if other is not sighting and other.root is sighting]
     severity = min([sighting.severity, *(other.severity for other in consequences)], key=lambda grade: _ORDER[grade])
     return Finding(
         id=cause.id,
         title=cause.title,
         where=match.where,
         severity=severity,
-        evidence=list(match.lines),
+        evidence=[clean_text(line) for line in match.lines],
         remedy=cause.remedy,
         fault=cause.fault,
         family=cause.family,
@@ -175,7 +229,7 @@ def _finding(sighting: Sighting, all_of_them: Sequence[Sighting]) -> Finding:
                 "id": other.cause.id,
                 "title": other.cause.title,
                 "where": other.match.where,
-                "evidence": list(other.match.lines),
+                "evidence": [clean_text(line) for line in other.match.lines],
             }
             for other in consequences
         ],
@@ -197,4 +251,4 @@ def _summary(case: Case, verdict: str, findings: Sequence[Finding]) -> str:
     first = findings[0]
     rest = sum(finding.severity != INFO for finding in findings) - 1
     also = f", and {rest} more" if rest > 0 else ""
-    return f"{'unknown fault: ' if first.unknown else ''}{first.title.lower()} ({first.where}){also}"
+    return f"{'unknown fault: ' if first.unknown else ''}{words.lower(first.title)} ({first.where}){also}"

@@ -3,18 +3,27 @@
 """Evidence as it comes in: brought to the shape that topology and causes rely on, or left out.
 
 A bundle is what ``diagnose.yml`` saves and reads again: ``{version, kind, estates: [{service, quorum, nodes, sentinels,
-applications, evidence: [...]}]}``.
+applications, unasked, silent, evidence: [...]}]}``.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from .errors import LifelineError
-from .facts import Facts, clean_text
+from .facts import Facts, clean_text, plain
 
 BUNDLE_KIND = "lifeline-evidence"
 BUNDLE_VERSION = 1
+BUNDLE_NAME = "evidence.json"
+
+# Bytes; a host's evidence has some 20,000.
+BUNDLE_LIMIT = 1 << 29
+
+# What a bundle holds of an estate, as ``redis_diagnose`` takes it.
+ESTATE = ("service", "quorum", "nodes", "sentinels", "applications", "unasked", "silent", "evidence")
 
 _INT, _BOOL, _TEXT, _ANY = 0, False, "", None
 
@@ -58,6 +67,8 @@ _FILES = {
     "aof": {"size": _INT, "manifest": _BOOL},
 }
 _SHAPE: dict[str, Any] = {
+    "host": _TEXT,
+    "service": _TEXT,
     "time": _INT,
     "library": _BOOL,
     "nodes": {"*": _NODE},
@@ -67,19 +78,20 @@ _SHAPE: dict[str, Any] = {
 }
 
 
-def clean(evidence: Sequence[Any]) -> list[dict[str, Any]]:
+def clean(evidence: Any) -> list[dict[str, Any]]:
     """Those documents that name their host and estate, with every value of a known name in its known type.
 
     A value of the wrong type is dropped, as if the server had not said it. Unknown names stay; causes read those
     through ``Facts``. Of two documents of one host and estate the first counts.
     """
     kept: dict[tuple[str, str], dict[str, Any]] = {}
-    for document in evidence:
-        if not isinstance(document, Mapping):
+    for document in evidence if isinstance(evidence, (list, tuple)) else ():
+        if not isinstance(document, dict):
             continue
         host, service = document.get("host"), document.get("service")
         if isinstance(host, str) and isinstance(service, str) and host and service:
-            kept.setdefault((host, service), {"time": 0, "library": False, **_shaped(document, _SHAPE)})
+            shaped = _shaped(document, _SHAPE)
+            kept.setdefault((shaped["host"], shaped["service"]), {"time": 0, "library": False, **shaped})
     return list(kept.values())
 
 
@@ -90,7 +102,7 @@ def _shaped(document: Mapping[Any, Any], shape: Mapping[str, Any]) -> dict[str, 
         name = clean_text(str(key))
         wanted = shape.get(name, every)
         if name not in shape and every is None:
-            result[name] = value
+            result[name] = plain(value)
             continue
         fits, kept = _fit(value, wanted)
         if fits and not (kept is None and every is not None):
@@ -100,10 +112,10 @@ def _shaped(document: Mapping[Any, Any], shape: Mapping[str, Any]) -> dict[str, 
 
 def _fit(value: Any, wanted: Any) -> tuple[bool, Any]:
     """(whether it may stay, as what)."""
-    if isinstance(wanted, Mapping):
-        return (True, _shaped(value, wanted)) if isinstance(value, Mapping) else (value is None, None)
+    if isinstance(wanted, dict):
+        return (True, _shaped(value, wanted)) if isinstance(value, dict) else (value is None, None)
     if isinstance(wanted, list):
-        rows = [_shaped(item, wanted[0]) for item in value if isinstance(item, Mapping)] if _is_list(value) else []
+        rows = [_shaped(item, wanted[0]) for item in value if isinstance(item, dict)] if _is_list(value) else []
         return _is_list(value), rows
     if wanted is _BOOL:
         return isinstance(value, bool), value
@@ -124,7 +136,7 @@ def bundle(estates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def estates_of(saved: Any, where: str) -> list[dict[str, Any]]:
     """The estates of a saved bundle. Raises LifelineError when ``where`` holds none."""
-    if not isinstance(saved, Mapping) or saved.get("kind") != BUNDLE_KIND:
+    if not isinstance(saved, dict) or saved.get("kind") != BUNDLE_KIND:
         raise LifelineError(
             f"{where} is no evidence bundle of Lifeline: give the evidence.json that diagnose.yml wrote."
         )
@@ -133,9 +145,46 @@ def estates_of(saved: Any, where: str) -> list[dict[str, Any]]:
             f"{where} is an evidence bundle of version {str(saved.get('version'))[:20]}, and this Lifeline reads "
             f"version {BUNDLE_VERSION}: diagnose it with the Lifeline that wrote it."
         )
-    estates = saved.get("estates")
-    rows = estates if isinstance(estates, (list, tuple)) else ()
-    return [_estate(entry) for entry in rows if isinstance(entry, Mapping)]
+    rows = saved.get("estates")
+    entries: Sequence[Any] = rows if isinstance(rows, (list, tuple)) else ()
+    estates = [_estate(entry) for entry in entries if isinstance(entry, dict)]
+    if not estates:
+        raise LifelineError(f"{where} holds no estate, so there is nothing to diagnose: save the evidence again.")
+    return estates
+
+
+def load(path: str) -> list[dict[str, Any]]:
+    """The estates of a saved bundle, or of all bundles in a folder and in its folders.
+
+    Raises LifelineError, one sentence, when there is none that can be read.
+    """
+    file = Path(path)
+    if not file.is_dir():
+        return _load(file)
+    found = sorted({*file.glob(BUNDLE_NAME), *file.glob(f"*/{BUNDLE_NAME}")})
+    if not found:
+        raise LifelineError(f"No {BUNDLE_NAME} lies in {path} nor in its folders: name the file itself.")
+    return [estate for entry in found for estate in _load(entry)]
+
+
+def _load(file: Path) -> list[dict[str, Any]]:
+    try:
+        size = file.stat().st_size
+        if size > BUNDLE_LIMIT:
+            raise LifelineError(f"{file} has {size} bytes, more than any evidence bundle: name the right file.")
+        return estates_of(json.loads(file.read_text(encoding="utf-8")), str(file))
+    except FileNotFoundError:
+        raise LifelineError(
+            f"{file} does not exist on the control node: give the {BUNDLE_NAME} that diagnose.yml wrote."
+        ) from None
+    except OSError as error:
+        raise LifelineError(f"{file} cannot be read on the control node: {error.strerror}.") from None
+    except RecursionError:
+        raise LifelineError(f"{file} is nested too deep for an evidence bundle: name the right file.") from None
+    except ValueError as error:
+        raise LifelineError(
+            f"{file} is no JSON ({clean_text(str(error))[:120]}): give the {BUNDLE_NAME} that diagnose.yml wrote."
+        ) from None
 
 
 def _estate(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,6 +195,8 @@ def _estate(entry: Mapping[str, Any]) -> dict[str, Any]:
         "nodes": members(entry.get("nodes")),
         "sentinels": members(entry.get("sentinels")),
         "applications": Facts(entry).texts("applications"),
+        "unasked": Facts(entry).texts("unasked"),
+        "silent": {str(host): clean_text(str(why)) for host, why in Facts(entry).sub("silent").plain.items()},
         "evidence": list(evidence) if isinstance(evidence, (list, tuple)) else [],
     }
 
@@ -154,7 +205,7 @@ def members(rows: Any) -> list[dict[str, Any]]:
     """``[{name, host, port}]`` out of anything; rows that name no host and port are left out."""
     found = []
     for row in rows if _is_list(rows) else ():
-        if not isinstance(row, Mapping) or not isinstance(row.get("host"), str):
+        if not isinstance(row, dict) or not isinstance(row.get("host"), str):
             continue
         port = row.get("port")
         if isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536:

@@ -15,12 +15,19 @@ from typing import Any, Iterator, Mapping, Optional
 TEXT_LIMIT = 2000
 
 
-def plain(value: Any) -> Any:
-    """Ordinary dicts and lists all the way down, out of whatever containers: Ansible's own are lazy."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+# Evidence is no deeper than this; what is would exhaust whoever walks through it.
+DEPTH_LIMIT = 40
+
+
+def plain(value: Any, depth: int = DEPTH_LIMIT) -> Any:
+    """Ordinary dicts and lists all the way down, out of whatever containers: Ansible's own are lazy.
+
+    What lies deeper than ``depth`` is dropped.
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item, depth - 1) for key, item in value.items()} if depth > 0 else None
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(item, depth - 1) for item in value] if depth > 0 else None
     return value
 
 
@@ -32,7 +39,7 @@ class Facts:
     """
 
     def __init__(self, tree: Any) -> None:
-        self._tree: Mapping[Any, Any] = tree if isinstance(tree, Mapping) else {}
+        self._tree: Mapping[Any, Any] = tree if isinstance(tree, dict) else {}
 
     def __bool__(self) -> bool:
         return bool(self._tree)
@@ -56,7 +63,7 @@ class Facts:
     def _at(self, path: str) -> Any:
         found: Any = self._tree
         for key in path.split("."):
-            if not isinstance(found, Mapping):
+            if not isinstance(found, dict):
                 return None
             found = found.get(key)
         return found
@@ -98,26 +105,26 @@ class Facts:
         """The tree below some keys, each taken literally; empty where there is none."""
         found: Any = self._tree
         for key in keys:
-            found = found.get(key) if isinstance(found, Mapping) else None
+            found = found.get(key) if isinstance(found, dict) else None
         return Facts(found)
 
     def rows(self, path: str) -> list[Facts]:
         """The trees of a list."""
         value = self._at(path)
-        return [Facts(item) for item in value if isinstance(item, Mapping)] if isinstance(value, (list, tuple)) else []
+        return [Facts(item) for item in value if isinstance(item, dict)] if isinstance(value, (list, tuple)) else []
 
     def named(self, path: str = "") -> Iterator[tuple[str, Facts]]:
         """The trees of a dict, by name."""
         value = self._at(path) if path else self._tree
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             for name, item in value.items():
-                if isinstance(item, Mapping):
+                if isinstance(item, dict):
                     yield clean_text(str(name)), Facts(item)
 
     def numbers(self, path: str) -> Iterator[tuple[str, float]]:
         """The numbers of a dict, by name."""
         value = self._at(path)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             for name, item in value.items():
                 number = _number(item)
                 if number is not None:
@@ -138,4 +145,6 @@ def _number(value: Any) -> Optional[float]:
 
 def clean_text(text: str) -> str:
     """Printable, on one line, of bounded length: what comes from a log must not steer a terminal or a page."""
+    if text.isprintable() and len(text) <= TEXT_LIMIT:
+        return text
     return "".join(char if char.isprintable() else " " for char in text[:TEXT_LIMIT])

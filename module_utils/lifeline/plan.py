@@ -7,7 +7,7 @@ Source of the order and of the refusals: the project's recovery procedures; smal
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from .remedies import BY_TOPOLOGY, rung
@@ -44,6 +44,10 @@ class Finding:
     data: dict[str, Any] = field(default_factory=dict)
     consequences: list[dict[str, Any]] = field(default_factory=list)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for reports and for Ansible; it shares its parts with this."""
+        return dict(vars(self))
+
 
 @dataclass
 class Action:
@@ -68,8 +72,12 @@ class Plan:
     loss: Optional[str] = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for reports and for Ansible."""
-        return asdict(self)
+        """Plain data for reports and for Ansible; it shares its parts with this."""
+        return {
+            **vars(self),
+            "findings": [finding.as_dict() for finding in self.findings],
+            "actions": [dict(vars(action)) for action in self.actions],
+        }
 
 
 def outage_began(evidence: Sequence[Mapping[str, Any]]) -> Optional[float]:
@@ -79,10 +87,13 @@ def outage_began(evidence: Sequence[Mapping[str, Any]]) -> Optional[float]:
     """
     moments: list[float] = []
     for entry in evidence:
+        if not entry.get("time"):
+            continue
         links = [(view.get("primary") or {}) for view in (entry.get("nodes") or {}).values()]
-        moments += [entry["time"] - link["link_down_s"] for link in links if link and not link["link_up"]]
+        down = [link.get("link_down_s") for link in links if link.get("link_up") is False]
+        moments += [entry["time"] - seconds for seconds in down if seconds is not None and seconds >= 0]
         units = (entry.get("units") or {}).values()
-        moments += [unit["since"] for unit in units if unit["active"] != "active" and unit.get("since")]
+        moments += [unit["since"] for unit in units if unit.get("active", "active") != "active" and unit.get("since")]
     return min(moments, default=None)
 
 

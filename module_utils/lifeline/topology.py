@@ -8,8 +8,9 @@ Pure functions over plain data. The inventory says who takes part, never who is 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import asdict, dataclass, field
-from typing import Any, Mapping, Optional, Sequence
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Collection, Mapping, Optional, Sequence
 
 # A topology's state:
 EMPTY = "empty"  # every host answered, no server runs and none has data: free to bootstrap
@@ -100,8 +101,12 @@ class Topology:
     quorum: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for reports and for Ansible."""
-        return asdict(self)
+        """Plain data for reports and for Ansible; it shares its parts with this."""
+        return {
+            **vars(self),
+            "nodes": {name: dict(vars(node)) for name, node in self.nodes.items()},
+            "sentinels": {name: dict(vars(watcher)) for name, watcher in self.sentinels.items()},
+        }
 
     @property
     def endpoint(self) -> Optional[dict[str, Any]]:
@@ -127,16 +132,18 @@ def build(
     sentinels: Sequence[Mapping[str, Any]],
     service: str,
     quorum: int = 0,
+    unasked: Collection[str] = (),
 ) -> Topology:
     """Merge the evidence of all hosts that answered.
 
     ``nodes`` and ``sentinels`` are the inventory's ``[{name, host, port}]``; a host of theirs without evidence is
-    silent. Evidence that is not of this service is ignored.
+    silent, unless it was left out (``unasked``). Evidence that is not of this service is ignored.
     """
     mine = {str(entry.get("host")): entry for entry in evidence if entry.get("service") == service}
     names = {_key(node["host"], node["port"]): str(node["name"]) for node in nodes}
-    merged = {str(node["name"]): _node(node, mine, names) for node in nodes}
-    watchers = {str(peer["name"]): _watcher(peer, mine, names) for peer in sentinels}
+    seen, watched = _views(mine, "nodes"), _views(mine, "sentinels")
+    merged = {str(node["name"]): _node(node, mine, seen, names) for node in nodes}
+    watchers = {str(peer["name"]): _watcher(peer, mine, watched, names) for peer in sentinels}
     expected = list(merged) + [name for name in watchers if name not in merged]
     topology = Topology(
         service=service,
@@ -145,7 +152,7 @@ def build(
         last_primary=None,
         claims=[name for name, node in merged.items() if node.alive and node.role == "primary"],
         stale=[],
-        silent_hosts=[name for name in expected if name not in mine],
+        silent_hosts=[name for name in expected if name not in mine and name not in unasked],
         reasons=[],
         nodes=merged,
         sentinels=watchers,
@@ -168,7 +175,21 @@ def _key(host: Any, port: Any) -> tuple[str, int]:
         return text, 0
 
 
-def _node(node: Mapping[str, Any], evidence: Mapping[str, Mapping[str, Any]], names: Mapping[Any, str]) -> Node:
+# Evidence by host; and by server or sentinel, what each host sees of it, its own host first.
+Evidence = Mapping[str, Mapping[str, Any]]
+Views = Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]
+
+
+def _views(evidence: Evidence, kind: str) -> Views:
+    views: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for host, entry in evidence.items():
+        for name, view in (entry.get(kind) or {}).items():
+            if view is not None:
+                views.setdefault(name, []).insert(0 if host == name else len(evidence), (host, view))
+    return views
+
+
+def _node(node: Mapping[str, Any], evidence: Evidence, views: Views, names: Mapping[Any, str]) -> Node:
     name = str(node["name"])
     merged = Node(name=name, host=str(node["host"]), port=int(node["port"]))
     own = evidence.get(name)
@@ -176,10 +197,7 @@ def _node(node: Mapping[str, Any], evidence: Mapping[str, Mapping[str, Any]], na
         merged.host_answered = True
         merged.unit = _unit(own, "server")
         merged.files = dict(own.get("files") or {})
-    for host, entry in _own_first(name, evidence):
-        view = (entry.get("nodes") or {}).get(name)
-        if view is None:
-            continue
+    for host, view in views.get(name, ()):
         (merged.seen_by if view.get("reachable") else merged.missed_by).append(host)
         if view.get("reachable") and not merged.alive:
             merged.alive, merged.view, merged.error = True, dict(view), None
@@ -194,17 +212,14 @@ def _node(node: Mapping[str, Any], evidence: Mapping[str, Mapping[str, Any]], na
     return merged
 
 
-def _watcher(peer: Mapping[str, Any], evidence: Mapping[str, Mapping[str, Any]], names: Mapping[Any, str]) -> Watcher:
+def _watcher(peer: Mapping[str, Any], evidence: Evidence, views: Views, names: Mapping[Any, str]) -> Watcher:
     name = str(peer["name"])
     merged = Watcher(name=name, host=str(peer["host"]), port=int(peer["port"]))
     own = evidence.get(name)
     if own is not None:
         merged.host_answered = True
         merged.unit = _unit(own, "sentinel")
-    for _host, entry in _own_first(name, evidence):
-        view = (entry.get("sentinels") or {}).get(name)
-        if view is None:
-            continue
+    for _host, view in views.get(name, ()):
         if view.get("reachable"):
             merged.alive, merged.view, merged.error = True, dict(view), None
             break
@@ -221,10 +236,6 @@ def _unit(entry: Mapping[str, Any], kind: str) -> Optional[dict[str, Any]]:
         if ("sentinel" in unit) == (kind == "sentinel"):
             return {"name": unit, **state}
     return None
-
-
-def _own_first(name: str, evidence: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
-    return sorted(evidence.items(), key=lambda item: item[0] != name)
 
 
 def _decide(topology: Topology, looked: bool, answered: bool) -> None:
@@ -282,26 +293,30 @@ def _choose(topology: Topology) -> Optional[str]:
     """The one claim that counts: the only one, the only one that others vouch for, or the successor of all others."""
     if len(topology.claims) == 1:
         return topology.claims[0]
-    backed = [name for name in topology.claims if _backed(topology, name)]
+    backed = _backed(topology)
     if len(backed) == 1:
         return backed[0]
-    heirs = [name for name in topology.claims if _succeeds_others(topology, name)]
+    heirs = _heirs(topology)
     return heirs[0] if len(heirs) == 1 and not backed else None
 
 
-def _succeeds_others(topology: Topology, name: str) -> bool:
-    """It was promoted out of the history that every other claim still writes (its replid2 is their replid)."""
-    former = topology.nodes[name].view.get("replid2")
-    others = [topology.nodes[other].view.get("replid") for other in topology.claims if other != name]
-    return bool(former) and all(other == former for other in others)
+def _heirs(topology: Topology) -> list[str]:
+    """Claims promoted out of the history that every other claim still writes (its replid2 is their replid)."""
+    claims = [topology.nodes[name] for name in topology.claims]
+    writing = Counter(node.view.get("replid") for node in claims)
+
+    def succeeds(node: Node) -> bool:
+        former = node.view.get("replid2")
+        return bool(former) and writing[former] - (node.view.get("replid") == former) == len(claims) - 1
+
+    return [node.name for node in claims if succeeds(node)]
 
 
-def _backed(topology: Topology, name: str) -> bool:
-    """Others vouch for it: the sentinels' majority, or (without sentinels' word) replicas that really follow it."""
+def _backed(topology: Topology) -> list[str]:
+    """Claims that others vouch for: the sentinels' majority, or (without its word) replicas that really follow."""
     named = _named_by_majority(topology)
-    if named is not None:
-        return named == name
-    return any(node.follows == name and node.link_up for node in topology.nodes.values())
+    followed = {node.follows for node in topology.nodes.values() if node.link_up}
+    return [name for name in topology.claims if (name == named if named is not None else name in followed)]
 
 
 def _named_by_majority(topology: Topology) -> Optional[str]:

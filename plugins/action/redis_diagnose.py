@@ -12,7 +12,8 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline.diagnose import OPTIONS, work  # needs the path above
+from lifeline.diagnose import ONE_OF, OPTIONS, work  # needs the path above
+from lifeline.errors import LifelineError
 from lifeline.facts import plain
 
 
@@ -24,6 +25,9 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible's is untyped
     def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
         """One task."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(argument_spec=OPTIONS)
-        result.update(work(plain(options), self._task.check_mode), changed=False)
+        _, options = self.validate_argument_spec(argument_spec=OPTIONS, required_one_of=ONE_OF)
+        try:
+            result.update(work(plain(options), self._task.check_mode), changed=False)
+        except LifelineError as error:
+            result.update(failed=True, msg=str(error))
         return result

@@ -8,7 +8,7 @@ To teach Lifeline another outage, add a ``Cause`` to the file of its family here
 
 from __future__ import annotations
 
-from .base import CERTAIN, CRITICAL, INFO, LIKELY, POSSIBLE, WARNING, Cause, Match
+from .base import CERTAIN, CRITICAL, EVERYBODY, INFO, LIKELY, POSSIBLE, WARNING, Cause, Match
 from .case import Case, Host, Server, Watcher
 from .catalogue import CATALOGUE, by_id
 
@@ -16,6 +16,7 @@ __all__ = [
     "CATALOGUE",
     "CERTAIN",
     "CRITICAL",
+    "EVERYBODY",
     "INFO",
     "LIKELY",
     "POSSIBLE",

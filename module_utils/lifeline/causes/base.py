@@ -37,9 +37,10 @@ class Match:
     sure: str = CERTAIN
     data: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
-    def touches(self, subject: str) -> bool:
-        """Whether a symptom seen in ``subject`` may come from this sighting."""
-        return subject == self.where or EVERYBODY in self.affects or subject in self.affects
+    @property
+    def subjects(self) -> set[str]:
+        """Those whose symptoms may come from this sighting; ``EVERYBODY`` among them stands for all."""
+        return {self.where, *self.affects}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Cause:
     """One outage that Lifeline knows.
 
     ``fault``: its number in the fault catalogue. ``detect``: pure, from a case to its sightings.
-    ``explains``: ids of causes that are its consequences wherever a sighting of this one touches theirs.
+    ``explains``: ids of causes that are its consequences in the subjects of each sighting.
     ``remedy``: what to do, as a person reads it; ``avoid``: what not to do, and what that costs.
     ``task``: name of the task file that does it, where that is safe without a person.
     """

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from .. import topology as topologies
-from ..facts import Facts
+from ..facts import Facts, clean_text
 
 
 @dataclass
@@ -135,6 +135,8 @@ class Case:
     topology: topologies.Topology
     hosts: dict[str, Host]
     applications: list[str] = field(default_factory=list)
+    unasked: frozenset[str] = frozenset()
+    silent: Facts = field(default_factory=lambda: Facts({}))
 
     @classmethod
     def build(
@@ -145,16 +147,25 @@ class Case:
         service: str,
         quorum: int = 0,
         applications: Sequence[str] = (),
+        unasked: Iterable[str] = (),
+        silent: Optional[Facts] = None,
     ) -> Case:
-        """From evidence that ``evidence.clean`` has been through. ``applications``: names of application hosts."""
+        """From evidence that ``evidence.clean`` has been through.
+
+        ``applications``: names of application hosts. ``unasked``: hosts that nobody asked, so that their silence says
+        nothing. ``silent``: by host, why it gave no evidence.
+        """
+        left_out = frozenset(unasked)
         mine = {str(entry["host"]): entry for entry in evidence if entry.get("service") == service}
         witnesses = {str(member["name"]) for member in (*nodes, *sentinels)}
         speaking = [entry for name, entry in mine.items() if name in witnesses]
         return cls(
             service=service,
-            topology=topologies.build(speaking, nodes, sentinels, service, quorum),
+            topology=topologies.build(speaking, nodes, sentinels, service, quorum, left_out),
             hosts={name: Host(name, Facts(entry)) for name, entry in mine.items()},
             applications=list(applications),
+            unasked=left_out,
+            silent=silent or Facts({}),
         )
 
     @cached_property
@@ -179,7 +190,29 @@ class Case:
 
     def server(self, name: Optional[str]) -> Optional[Server]:
         """One data node by name."""
-        return next((server for server in self.servers if server.name == name), None)
+        return self._by_name.get(name or "")
+
+    @cached_property
+    def _by_name(self) -> dict[str, Server]:
+        return {server.name: server for server in self.servers}
+
+    def followers(self, name: str) -> list[Server]:
+        """The live servers that follow one, or try to."""
+        return self._followers.get(name, [])
+
+    @cached_property
+    def _followers(self) -> dict[str, list[Server]]:
+        found: dict[str, list[Server]] = {}
+        for server in self.servers:
+            if server.alive and server.node.follows:
+                found.setdefault(server.node.follows, []).append(server)
+        return found
+
+    def silence(self, name: str) -> str:
+        """Why a host gave no evidence, as evidence."""
+        why = self.silent.plain.get(name)
+        reason = f" ({clean_text(why)[:160]})" if isinstance(why, str) and why else ""
+        return f"{name}: the control node gets no answer from this host{reason}"
 
     @property
     def application_hosts(self) -> list[Host]:
@@ -188,5 +221,5 @@ class Case:
 
     @property
     def silent_applications(self) -> list[str]:
-        """Application hosts that did not."""
-        return [name for name in self.applications if name not in self.hosts]
+        """Application hosts that were asked and did not."""
+        return [name for name in self.applications if name not in self.hosts and name not in self.unasked]

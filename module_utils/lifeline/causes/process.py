@@ -34,18 +34,17 @@ def unit_line(server: Server) -> str:
 
 def peers_say(case: Case, server: Server) -> list[str]:
     """What its replicas say of a primary: it is dead only if they agree."""
-    followers = [other for other in case.servers if other.alive and other.node.follows == server.name]
     return [
         f"{other.name}: link to {server.name} is {'up' if other.node.link_up else 'down'}"
         + (f" for {other.view.count('primary.link_down_s')} s" if not other.node.link_up else "")
-        for other in followers
+        for other in case.followers(server.name)
     ]
 
 
 def _host_gone(case: Case) -> Iterator[Match]:
     for server in case.servers:
-        if server.host is None and not server.alive:
-            lines = [f"{server.name}: the control node gets no answer over SSH"]
+        if server.host is None and not server.alive and server.name not in case.unasked:
+            lines = [case.silence(server.name)]
             lines += [f"{host}: {server.name} does not answer ({server.error})" for host in server.node.missed_by]
             sure = CERTAIN if server.node.missed_by else LIKELY
             yield Match(server.name, (*lines, *peers_say(case, server)), reach(case, server), grade(case, server), sure)

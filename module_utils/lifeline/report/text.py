@@ -4,9 +4,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any, Mapping, Sequence
 
-from .remedies import title
+from ..facts import clean_text
+from . import words
+
+# Columns of a terminal that Ansible's own indentation leaves, and lines of evidence of a finding that are shown there.
+WIDTH = 100
+SHOWN_EVIDENCE = 5
 
 
 def plan_text(plan: Mapping[str, Any], estate: str) -> list[str]:
@@ -15,32 +21,71 @@ def plan_text(plan: Mapping[str, Any], estate: str) -> list[str]:
     for finding in plan["findings"]:
         lines.append(f"{finding['severity']}: {finding['title']} ({finding['where']})")
         lines += [f"    {line}" for line in finding["evidence"]]
-    lines += [f"step {number}: {_action(action)}" for number, action in enumerate(plan["actions"], 1)]
+    lines += [f"step {number}: {step}" for number, step in enumerate(words.steps(plan), 1)]
     if plan.get("loss"):
         lines.append(f"possible loss: {plan['loss']}")
     lines += [f"for you: {item}" for item in plan["todo"]]
     return lines
 
 
-def _action(action: Mapping[str, Any]) -> str:
-    return f"{title(action['remedy'])} (on {action['host']}: {action['why']})"
+def diagnoses_text(diagnoses: Sequence[Mapping[str, Any]]) -> str:
+    """Several estates, one after the other."""
+    return "\n\n".join(diagnosis_text(diagnosis, diagnosis.get("reports") or ()) for diagnosis in diagnoses)
 
 
-def diagnosis_text(diagnosis: Mapping[str, Any]) -> list[str]:
-    """The diagnosis as lines, worst first: how we know, what is at risk, what to do, what not to do, what follows."""
-    lines = [f"Estate {diagnosis['service']}: {diagnosis['verdict'].upper()} - {diagnosis['summary']}."]
-    for number, finding in enumerate(diagnosis["findings"], 1):
-        lines.append(
-            f"{number}. {finding['severity'].upper()}: {finding['title']} ({finding['where']}, {finding['sure']})"
-        )
-        lines += [f"   {line}" for line in finding["evidence"]]
-        lines.append(f"   at risk: {finding['at_risk']}")
-        lines.append(f"   do: {finding['remedy']}")
-        lines.append(f"   do not: {finding['avoid']}")
-        follows = [f"{item['title'].lower()} ({item['where']})" for item in finding["consequences"]]
-        if follows:
-            lines.append(f"   it explains: {'; '.join(follows)}")
+def diagnosis_text(diagnosis: Mapping[str, Any], reports: Sequence[str] = ()) -> str:
+    """The diagnosis for a terminal at three in the morning: worst first, short, the details in the report's files."""
+    lines = [f"Estate {diagnosis['service']} is {diagnosis['verdict'].upper()}: {diagnosis['summary']}."]
+    lines += _field("Primary", words.primary(diagnosis))
+    lines += _field("Parties", words.parties(diagnosis))
+    lines += _field("Applications", words.applications(diagnosis))
+    lines += _field("Jobs", words.jobs(diagnosis))
+    findings = words.grouped(diagnosis["findings"])
+    notes = [finding for finding in findings if finding["severity"] == "info"]
+    rest = [finding for finding in findings if finding["severity"] != "info"]
+    for number, finding in enumerate(rest, 1):
+        lines += ["", *_finding(number, finding)]
+    if notes:
+        lines += ["", *(_wrapped("Note: ", f"{words.heading(note)}: {note['remedy']}") for note in notes)]
+    if diagnosis["unjudged"]:
+        lines += _field("Not judged", f"{words.names(diagnosis['unjudged'])}: the evidence is odd; please report it")
+    page = [path for path in reports if path.endswith(".html")] or list(reports[:1])
+    if page:
+        lines += ["", f"Report: {page[0]}"]
+    return "\n".join(lines)
+
+
+def _finding(number: int, finding: Mapping[str, Any]) -> list[str]:
+    lines = [
+        _wrapped(f"{number}. {finding['severity'].upper()}  ", f"{words.heading(finding)} [{words.sureness(finding)}]")
+    ]
+    told = (
+        ("at risk", finding["at_risk"]),
+        ("do", finding["remedy"]),
+        ("do not", words.avoided(finding)),
+        ("explains", "; ".join(words.explained(finding))),
+    )
+    seen = words.shown(finding["evidence"], SHOWN_EVIDENCE)
+    lines += [_wrapped(f"   {'' if index else 'seen':<10}", text) for index, text in enumerate(seen)]
+    lines += [_wrapped(f"   {label:<10}", text) for label, text in told if text]
     return lines
+
+
+def _field(label: str, text: str) -> list[str]:
+    return [_wrapped(f"{label + ':':<14}", text)] if text else []
+
+
+def _wrapped(label: str, text: str) -> str:
+    return "\n".join(
+        textwrap.wrap(
+            clean_text(text),
+            WIDTH,
+            initial_indent=label,
+            subsequent_indent=" " * len(label),
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+    )
 
 
 _VERDICTS = {"healthy": "in service", "degraded": "in service, something is left to do"}
@@ -69,7 +114,7 @@ def outcome_text(
     lines.append(f"What it was: {_causes(first['plan']['findings']) or 'nothing; the estate was healthy'}.")
     lines.append(f"Primary: {was} before, {after.get('name', 'none')} now.")
     if changed:
-        lines += [f"Done: {_action(action)}" for action in first["plan"]["actions"]]
+        lines += [f"Done: {step}" for step in words.steps(first["plan"])]
     lines += _facts(facts)
     if first["plan"].get("loss"):
         lines.append(f"Possible loss: {first['plan']['loss']}")
