@@ -8,14 +8,12 @@ Sections are looked at side by side. One that fails or takes too long is left ou
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Callable, Mapping
+from typing import Any, Mapping
 
 from ..client import Credentials, Endpoint
 from . import application, estate, logs, processes, server, system
+from .parallel import Section, side_by_side
 from .redact import Redactor
-
-Section = Callable[[], Any]
 
 
 def look(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -73,23 +71,3 @@ def _logs(params: Mapping[str, Any], since: float, redact: Redactor) -> dict[str
     if params["sentinel_log"]:
         found["sentinel"] = logs.file_groups(params["sentinel_log"], since, redact)
     return found
-
-
-def side_by_side(sections: Mapping[str, Section], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
-    """(what each section found, why others found nothing). Does not wait for one that takes longer than ``seconds``."""
-    pool = ThreadPoolExecutor(max_workers=max(1, len(sections)))
-    futures: dict[str, Future[Any]] = {name: pool.submit(section) for name, section in sections.items()}
-    wait(futures.values(), timeout=seconds)
-    pool.shutdown(wait=False)
-    found: dict[str, Any] = {}
-    errors: dict[str, str] = {}
-    for name, future in futures.items():
-        if not future.done():
-            errors[name] = f"timeout: nothing within {seconds:.0f} s"
-            continue
-        error = future.exception()
-        if error is None:
-            found[name] = future.result()
-        else:
-            errors[name] = f"{type(error).__name__}: {error}"[:200]
-    return found, errors
