@@ -58,6 +58,30 @@ options:
     description: Variable in O(url_file).
     type: str
     default: REDIS_URL
+  cert_file:
+    description: Certificate that this host's server and sentinel are to serve. Looked at with O(tls).
+    type: path
+  key_file:
+    description: Private key that belongs to O(cert_file); only whether it does is looked at.
+    type: path
+  services:
+    description: Units of the application on this host, as module M(rq_services) takes them.
+    type: list
+    elements: dict
+    default: []
+  endpoint_name:
+    description: Name that role redis_endpoint gave the HAProxy of this host.
+    type: str
+  key_prefix:
+    description: What RQ's keys begin with.
+    type: str
+    default: rq
+  session_keys:
+    description:
+      - Patterns of keys that hold sessions. How many there are is estimated, from as many keys as can be read in 0.2 s.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Reads only, so a check run is the same as a real one.
@@ -162,6 +186,36 @@ evidence:
       description: Whether the application's URL is answered from here, and by whom. With O(url_file).
       type: dict
       sample: {configured: true, host: 127.0.0.1, port: 6379, reachable: true, role: primary}
+    jobs:
+      description:
+        - RQ's queues, workers and leases, and how many sessions there are, as the host's own server or the
+          application's URL tells. With O(depth=full).
+      type: dict
+      sample: {reachable: true, queues: {default: {length: 3, failed: 12}}, workers: {live: 2, dead: 0}}
+    services:
+      description: What M(rq_services) finds wrong with the units in O(services).
+      type: dict
+      sample: {units: [{name: rq-web.service, kind: web, healthy: true, action: nothing}]}
+    endpoint:
+      description: The unit O(endpoint_name), and which servers it holds for up.
+      type: dict
+      sample: {unit: redis-endpoint.service, servers: {chosen: {redis1: UP}}}
+    connections:
+      description: How many connections there are to the host's own server, and from where. With O(depth=full).
+      type: dict
+      sample: {total: 12, by_address: {192.0.2.21: 6}}
+    paths:
+      description: Whether some connections to each other host lose packets, and how long they take. With O(depth=full).
+      type: dict
+      sample: {redis2: {tries: 6, answered: 6, best_ms: 0.2, error: ""}}
+    names:
+      description: What the names among the estate's addresses resolve to on this host. With O(depth=full).
+      type: dict
+      sample: {redis2.example.com: {addresses: [192.0.2.12], error: ""}}
+    tls:
+      description: Until when the certificates on disk and on the wire are good, and whether they are the same.
+      type: dict
+      sample: {file: {not_after: 1790000000.0, key_fits: true}, ports: {server: {port: 6379, same: true}}}
     errors:
       description: Sections that could not be looked at, and why. With O(depth=full).
       type: dict
@@ -188,6 +242,12 @@ def main():
             "patience": {"type": "float", "default": 2.0},
             "url_file": {"type": "path"},
             "url_variable": {"type": "str", "default": "REDIS_URL"},
+            "cert_file": {"type": "path"},
+            "key_file": {"type": "path", "no_log": False},
+            "services": {"type": "list", "elements": "dict", "default": []},
+            "endpoint_name": {"type": "str"},
+            "key_prefix": {"type": "str", "default": "rq", "no_log": False},
+            "session_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             **credentials_spec(),
         },
         supports_check_mode=True,

@@ -8,10 +8,10 @@ Sections are looked at side by side. One that fails or takes too long is left ou
 from __future__ import annotations
 
 import time
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional, Sequence
 
 from ..client import Credentials, Endpoint
-from . import application, estate, logs, processes, server, system
+from . import application, certificates, connections, estate, jobs, logs, processes, reach, server, services, system
 from .parallel import Section, side_by_side
 from .redact import Redactor
 
@@ -39,23 +39,67 @@ def look(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
 
 def _sections(params: Mapping[str, Any], brief: Mapping[str, Any], credentials: Credentials) -> dict[str, Section]:
     since = logs.window_start(params["log_minutes"])
-    redact = Redactor([params["login_password"] or ""])
+    used = application.place(None, params["url_file"], params["url_variable"])
+    redact = Redactor([params["login_password"] or "", *_secrets(used)])
     data_dir = str(brief["files"].get("dir") or "")
     paths = [*estate.DISK_PATHS, data_dir]
     sections: dict[str, Section] = {
         "system": lambda: system.look(paths),
         "processes": lambda: processes.of_units(brief["units"]),
         "logs": lambda: _logs(params, since, redact),
+        **_network(params, used),
     }
-    own = next((node for node in params["nodes"] if node["name"] == params["name"]), None)
+    own = _own(params, "nodes")
+    if own is not None:
+        sections["connections"] = lambda: connections.look(own.port)
     if own is not None and brief["library"]:
-        endpoint = Endpoint(own["host"], own["port"], params["name"])
-        sections["server"] = lambda: server.look(endpoint, params["unix_socket"], credentials)
-    if params["url_file"] and brief["library"]:
-        sections["application"] = lambda: application.look(
-            params["url_file"], params["url_variable"], params["patience"]
+        sections["server"] = lambda: server.look(own, params["unix_socket"], credentials)
+        sections["jobs"] = lambda: _jobs(params, server.ways(own, params["unix_socket"]), credentials, 0)
+    if isinstance(used, tuple) and brief["library"] and own is None:
+        patient = used[1].with_timeouts(params["patience"], params["patience"])
+        sections["jobs"] = lambda: _jobs(params, [used[0]], patient, used[2], closer=True)
+    if used is not None and brief["library"]:
+        sections["application"] = lambda: application.look(used, params["patience"])
+    if params["services"]:
+        sections["services"] = lambda: services.units(
+            params["services"], params["url_file"], params["url_variable"], redact
+        )
+    if params["endpoint_name"]:
+        sections["endpoint"] = lambda: services.endpoint(params["endpoint_name"])
+    return sections
+
+
+def _secrets(used: Any) -> list[str]:
+    return [used[1].password or ""] if isinstance(used, tuple) else []
+
+
+def _own(params: Mapping[str, Any], kind: str) -> Optional[Endpoint]:
+    """This host's own server or sentinel, as its peers address it."""
+    return next((peer for peer in estate.endpoints(params[kind]) if peer.name == params["name"]), None)
+
+
+def _network(params: Mapping[str, Any], used: Any) -> dict[str, Section]:
+    """Certificates, the ways to the other hosts, and the names that this host has to resolve."""
+    members = [*estate.endpoints(params["nodes"]), *estate.endpoints(params["sentinels"])]
+    peers = {peer.name: (peer.host, peer.port) for peer in reversed(members) if peer.name != params["name"]}
+    names = {peer.host for peer in members} | ({used[0].host} if isinstance(used, tuple) else set())
+    names = {name for name in names if not reach.is_address(name)}
+    ports = {kind: _own(params, option) for kind, option in (("server", "nodes"), ("sentinel", "sentinels"))}
+    served = {kind: peer for kind, peer in ports.items() if peer is not None}
+    sections: dict[str, Section] = {"paths": lambda: reach.paths(peers)}
+    if names:
+        sections["names"] = lambda: reach.resolve(sorted(names), params["patience"])
+    if params["tls"] and served:
+        sections["tls"] = lambda: certificates.look(
+            params["cert_file"], params["key_file"], served, params["patience"] / 2
         )
     return sections
+
+
+def _jobs(
+    params: Mapping[str, Any], where: Sequence[Endpoint], login: Credentials, database: int, closer: bool = False
+) -> dict[str, Any]:
+    return jobs.look(where, login, database, params["key_prefix"], params["session_keys"], closer)
 
 
 def _logs(params: Mapping[str, Any], since: float, redact: Redactor) -> dict[str, Any]:
