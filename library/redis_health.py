@@ -16,9 +16,43 @@ description:
   - The evidence holds no secret.
 options:
   name:
-    description: Inventory name of the host that the module runs on.
+    description:
+      - Inventory name of the host that the module runs on; goes with O(service) and O(nodes).
+      - Without it nothing but O(endpoints) is looked at.
     type: str
-    required: true
+  nodes:
+    description: All Redis servers of the estate, as the inventory names them.
+    required: false
+    default: []
+  service:
+    description: Name that Sentinel monitors the estate under; without Sentinel any name of the estate.
+    required: false
+  url:
+    description:
+      - URL of a server without a host of ours, such as a managed one; the module then runs on the control node, and
+        O(name) is the server's. Takes the place of O(nodes), and of all that is about the server's host.
+    type: str
+  endpoints:
+    description:
+      - Servers to look at side by side, such as a fleet. Each is asked whether it is there, what it is and how fast
+        it answers. A thousand of them take about a second.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What to call it; the host when left out.
+        type: str
+      host:
+        description: Address or name.
+        type: str
+      port:
+        description: Port.
+        type: int
+        default: 6379
+      url:
+        description: URL with its own login, instead of O(endpoints[].host), O(endpoints[].port) and the login below.
+        type: str
   units:
     description: systemd units of this host to look at.
     type: list
@@ -110,12 +144,40 @@ EXAMPLES = r"""
     config_file: /etc/redis/redis-main.conf
     login_user: observer
     login_password: "{{ redis_password_observer }}"
+
+- name: Look at a managed server from the control node
+  redis_health:
+    name: managed
+    service: orders
+    url: "{{ vault_redis_url }}"
+    depth: full
+  delegate_to: localhost
+
+- name: Look at a fleet
+  redis_health:
+    endpoints:
+      - {name: orders, url: "{{ vault_orders_url }}"}
+      - {name: billing, host: 192.0.2.12}
+    login_password: "{{ vault_redis_password }}"
+  delegate_to: localhost
+  run_once: true
 """
 
 RETURN = r"""
+endpoints:
+  description: Each of O(endpoints), in their order. C(latency_ms) is what INFO took, all else that went on included.
+  returned: with O(endpoints)
+  type: list
+  elements: dict
+  sample:
+    - {name: orders, host: 192.0.2.11, port: 6379, reachable: true, error: "", role: primary, version: 7.0.15,
+       connect_ms: 0.4, latency_ms: 1.2, flavour: redis, loading: false, keys: 12, used_memory: 900000, maxmemory: 0,
+       uptime_s: 86400}
+    - {name: billing, host: 192.0.2.12, port: 6379, reachable: false, error: "refused: Connection refused",
+       connect_ms: null, latency_ms: null}
 evidence:
   description: What this host saw.
-  returned: always
+  returned: with O(name)
   type: dict
   contains:
     version:
@@ -140,6 +202,10 @@ evidence:
       sample: 0.041
     library:
       description: Whether this host has the Python library redis. Without it, nodes and sentinels are not asked.
+      type: bool
+      sample: true
+    managed:
+      description: Whether the server was looked at through its O(url) alone.
       type: bool
       sample: true
     platform:
@@ -224,14 +290,28 @@ evidence:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lifeline.observe.host import look
-from ansible.module_utils.lifeline.spec import credentials_spec, estate_spec, run
+from ansible.module_utils.lifeline.spec import credentials_spec, endpoint_list, estate_spec, run
 
 
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
+            "name": {"type": "str"},
             **estate_spec(),
+            "nodes": endpoint_list(default=[]),
+            "service": {"type": "str"},
+            "url": {"type": "str", "no_log": True},
+            "endpoints": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str"},
+                    "host": {"type": "str"},
+                    "port": {"type": "int", "default": 6379},
+                    "url": {"type": "str", "no_log": True},
+                },
+            },
             "units": {"type": "list", "elements": "str", "default": []},
             "config_file": {"type": "path"},
             "depth": {"type": "str", "choices": ["brief", "full"], "default": "brief"},
@@ -250,6 +330,8 @@ def main():
             "session_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             **credentials_spec(),
         },
+        required_one_of=[("name", "endpoints")],
+        required_by={"name": ("service",)},
         supports_check_mode=True,
     )
     run(module, look)

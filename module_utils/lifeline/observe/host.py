@@ -8,17 +8,41 @@ Sections are looked at side by side. One that fails or takes too long is left ou
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, Mapping, Optional, Sequence
 
 from ..client import Credentials, Endpoint
-from . import application, certificates, connections, estate, jobs, logs, processes, reach, server, services, system
+from ..url import parse_url
+from . import (
+    application,
+    certificates,
+    connections,
+    estate,
+    fleet,
+    jobs,
+    logs,
+    processes,
+    reach,
+    server,
+    services,
+    system,
+)
 from .parallel import Section, side_by_side
 from .redact import Redactor
 
 
 def look(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Module ``redis_health``: ``{evidence}``; see its documentation for the options and for what is returned."""
+    """Module ``redis_health``: ``{evidence, endpoints}``, each where it was asked for; see its documentation."""
     credentials = Credentials.from_params(dict(params))
+    found: dict[str, Any] = {}
+    if params["endpoints"]:
+        found["endpoints"] = fleet.look(fleet.targets(params["endpoints"], credentials))
+    if params["name"]:
+        found["evidence"] = (_managed if params["url"] else _evidence)(params, credentials)
+    return found
+
+
+def _evidence(params: Mapping[str, Any], credentials: Credentials) -> dict[str, Any]:
     brief = estate.collect(
         params["name"],
         estate.endpoints(params["nodes"]),
@@ -29,12 +53,41 @@ def look(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
         params["config_file"],
     )
     if params["depth"] == "brief":
-        return {"evidence": brief}
+        return brief
+    return _with_sections(brief, _sections(params, brief, credentials), params["patience"] * 2)
+
+
+def _with_sections(brief: dict[str, Any], sections: Mapping[str, Section], seconds: float) -> dict[str, Any]:
     started = time.monotonic()
-    found, errors = side_by_side(_sections(params, brief, credentials), params["patience"] * 2)
-    evidence = {**brief, **found, "errors": errors}
-    evidence["took_s"] = round(brief["took_s"] + time.monotonic() - started, 3)
-    return {"evidence": evidence}
+    found, errors = side_by_side(sections, seconds)
+    took = round(brief["took_s"] + time.monotonic() - started, 3)
+    return {**brief, **found, "errors": errors, "took_s": took}
+
+
+def _managed(params: Mapping[str, Any], login: Credentials) -> dict[str, Any]:
+    """The evidence of a server without a host of ours, such as a managed one: all that its URL gives.
+
+    ``managed`` is true in it. Units, files and logs are left out, since this host's have nothing to do with the server.
+    Raises LifelineError when the URL is none.
+    """
+    endpoint, credentials, database = parse_url(params["url"])
+    server_there = replace(endpoint, name=params["name"])
+    credentials = credentials.with_timeouts(login.connect_timeout, login.command_timeout)
+    brief = estate.collect(params["name"], [server_there], [], params["service"], credentials)
+    brief.update(managed=True, disk={}, platform={})
+    if params["depth"] == "brief":
+        return brief
+    place = (endpoint.host, endpoint.port)
+    sections: dict[str, Section] = {"paths": lambda: reach.paths({params["name"]: place})}
+    if not reach.is_address(endpoint.host):
+        sections["names"] = lambda: reach.resolve([endpoint.host], params["patience"])
+    if credentials.tls:
+        ports = {"server": endpoint}
+        sections["tls"] = lambda: certificates.look(None, None, ports, params["patience"] / 2)
+    if brief["library"]:
+        sections["server"] = lambda: server.look(server_there, None, credentials)
+        sections["jobs"] = lambda: _jobs(params, [server_there], credentials, database, closer=True)
+    return _with_sections(brief, sections, params["patience"] * 2)
 
 
 def _sections(params: Mapping[str, Any], brief: Mapping[str, Any], credentials: Credentials) -> dict[str, Section]:

@@ -62,15 +62,15 @@ def connect_all(addresses: Sequence[Address], seconds: float) -> list[tuple[Opti
 
     A refusal is an answer, so it has a time and an error. What is not there within ``seconds`` has ``timeout``.
     """
-    batch = _files()
+    batch = files()
     results: list[tuple[Optional[float], str]] = []
     for at in range(0, len(addresses), batch):
         results += _connect(addresses[at : at + batch], seconds)
     return results
 
 
-def _files() -> int:
-    """How many sockets may be open at once."""
+def files() -> int:
+    """How many sockets may be open at once; raises the soft limit where that is needed and possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
