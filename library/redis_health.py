@@ -16,9 +16,43 @@ description:
   - The evidence holds no secret.
 options:
   name:
-    description: Inventory name of the host that the module runs on.
+    description:
+      - Inventory name of the host that the module runs on; goes with O(service) and O(nodes).
+      - Without it nothing but O(endpoints) is looked at.
     type: str
-    required: true
+  nodes:
+    description: All Redis servers of the estate, as the inventory names them.
+    required: false
+    default: []
+  service:
+    description: Name that Sentinel monitors the estate under; without Sentinel any name of the estate.
+    required: false
+  url:
+    description:
+      - URL of a server without a host of ours, such as a managed one; the module then runs on the control node, and
+        O(name) is the server's. Takes the place of O(nodes), and of all that is about the server's host.
+    type: str
+  endpoints:
+    description:
+      - Servers to look at side by side, such as a fleet. Each is asked whether it is there, what it is and how fast
+        it answers. A thousand of them take about a second.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What to call it; the host when left out.
+        type: str
+      host:
+        description: Address or name.
+        type: str
+      port:
+        description: Port.
+        type: int
+        default: 6379
+      url:
+        description: URL with its own login, instead of O(endpoints[].host), O(endpoints[].port) and the login below.
+        type: str
   units:
     description: systemd units of this host to look at.
     type: list
@@ -58,6 +92,30 @@ options:
     description: Variable in O(url_file).
     type: str
     default: REDIS_URL
+  cert_file:
+    description: Certificate that this host's server and sentinel are to serve. Looked at with O(tls).
+    type: path
+  key_file:
+    description: Private key that belongs to O(cert_file); only whether it does is looked at.
+    type: path
+  services:
+    description: Units of the application on this host, as module M(rq_services) takes them.
+    type: list
+    elements: dict
+    default: []
+  endpoint_name:
+    description: Name that role redis_endpoint gave the HAProxy of this host.
+    type: str
+  key_prefix:
+    description: What RQ's keys begin with.
+    type: str
+    default: rq
+  session_keys:
+    description:
+      - Patterns of keys that hold sessions. How many there are is estimated, from as many keys as can be read in 0.2 s.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Reads only, so a check run is the same as a real one.
@@ -86,12 +144,40 @@ EXAMPLES = r"""
     config_file: /etc/redis/redis-main.conf
     login_user: observer
     login_password: "{{ redis_password_observer }}"
+
+- name: Look at a managed server from the control node
+  redis_health:
+    name: managed
+    service: orders
+    url: "{{ vault_redis_url }}"
+    depth: full
+  delegate_to: localhost
+
+- name: Look at a fleet
+  redis_health:
+    endpoints:
+      - {name: orders, url: "{{ vault_orders_url }}"}
+      - {name: billing, host: 192.0.2.12}
+    login_password: "{{ vault_redis_password }}"
+  delegate_to: localhost
+  run_once: true
 """
 
 RETURN = r"""
+endpoints:
+  description: Each of O(endpoints), in their order. C(latency_ms) is what INFO took, all else that went on included.
+  returned: with O(endpoints)
+  type: list
+  elements: dict
+  sample:
+    - {name: orders, host: 192.0.2.11, port: 6379, reachable: true, error: "", role: primary, version: 7.0.15,
+       connect_ms: 0.4, latency_ms: 1.2, flavour: redis, loading: false, keys: 12, used_memory: 900000, maxmemory: 0,
+       uptime_s: 86400}
+    - {name: billing, host: 192.0.2.12, port: 6379, reachable: false, error: "refused: Connection refused",
+       connect_ms: null, latency_ms: null}
 evidence:
   description: What this host saw.
-  returned: always
+  returned: with O(name)
   type: dict
   contains:
     version:
@@ -116,6 +202,10 @@ evidence:
       sample: 0.041
     library:
       description: Whether this host has the Python library redis. Without it, nodes and sentinels are not asked.
+      type: bool
+      sample: true
+    managed:
+      description: Whether the server was looked at through its O(url) alone.
       type: bool
       sample: true
     platform:
@@ -162,6 +252,36 @@ evidence:
       description: Whether the application's URL is answered from here, and by whom. With O(url_file).
       type: dict
       sample: {configured: true, host: 127.0.0.1, port: 6379, reachable: true, role: primary}
+    jobs:
+      description:
+        - RQ's queues, workers and leases, and how many sessions there are, as the host's own server or the
+          application's URL tells. With O(depth=full).
+      type: dict
+      sample: {reachable: true, queues: {default: {length: 3, failed: 12}}, workers: {live: 2, dead: 0}}
+    services:
+      description: What M(rq_services) finds wrong with the units in O(services).
+      type: dict
+      sample: {units: [{name: rq-web.service, kind: web, healthy: true, action: nothing}]}
+    endpoint:
+      description: The unit O(endpoint_name), and which servers it holds for up.
+      type: dict
+      sample: {unit: redis-endpoint.service, servers: {chosen: {redis1: UP}}}
+    connections:
+      description: How many connections there are to the host's own server, and from where. With O(depth=full).
+      type: dict
+      sample: {total: 12, by_address: {192.0.2.21: 6}}
+    paths:
+      description: Whether some connections to each other host lose packets, and how long they take. With O(depth=full).
+      type: dict
+      sample: {redis2: {tries: 6, answered: 6, best_ms: 0.2, error: ""}}
+    names:
+      description: What the names among the estate's addresses resolve to on this host. With O(depth=full).
+      type: dict
+      sample: {redis2.example.com: {addresses: [192.0.2.12], error: ""}}
+    tls:
+      description: Until when the certificates on disk and on the wire are good, and whether they are the same.
+      type: dict
+      sample: {file: {not_after: 1790000000.0, key_fits: true}, ports: {server: {port: 6379, same: true}}}
     errors:
       description: Sections that could not be looked at, and why. With O(depth=full).
       type: dict
@@ -170,14 +290,28 @@ evidence:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lifeline.observe.host import look
-from ansible.module_utils.lifeline.spec import credentials_spec, estate_spec, run
+from ansible.module_utils.lifeline.spec import credentials_spec, endpoint_list, estate_spec, run
 
 
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
+            "name": {"type": "str"},
             **estate_spec(),
+            "nodes": endpoint_list(default=[]),
+            "service": {"type": "str"},
+            "url": {"type": "str", "no_log": True},
+            "endpoints": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str"},
+                    "host": {"type": "str"},
+                    "port": {"type": "int", "default": 6379},
+                    "url": {"type": "str", "no_log": True},
+                },
+            },
             "units": {"type": "list", "elements": "str", "default": []},
             "config_file": {"type": "path"},
             "depth": {"type": "str", "choices": ["brief", "full"], "default": "brief"},
@@ -188,8 +322,16 @@ def main():
             "patience": {"type": "float", "default": 2.0},
             "url_file": {"type": "path"},
             "url_variable": {"type": "str", "default": "REDIS_URL"},
+            "cert_file": {"type": "path"},
+            "key_file": {"type": "path", "no_log": False},
+            "services": {"type": "list", "elements": "dict", "default": []},
+            "endpoint_name": {"type": "str"},
+            "key_prefix": {"type": "str", "default": "rq", "no_log": False},
+            "session_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             **credentials_spec(),
         },
+        required_one_of=[("name", "endpoints")],
+        required_by={"name": ("service",)},
         supports_check_mode=True,
     )
     run(module, look)

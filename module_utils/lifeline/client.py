@@ -134,7 +134,7 @@ def reason(error: BaseException) -> str:
     """Why a connection or command failed, in a few words that never hold a secret.
 
     The first word is stable and is what the diagnosis matches on: refused, timeout, unreachable, auth, tls, loading,
-    maxclients, busy, misconf, readonly, masterdown, oom, noreplicas, noperm, or error.
+    maxclients, busy, misconf, readonly, masterdown, oom, noreplicas, noperm, dropped, dns, or error.
     """
     text = str(error)
     lowered = text.lower()
@@ -159,8 +159,11 @@ _REASONS = (
     ("masterdown", ("masterdown",)),
     ("oom", ("oom command not allowed",)),
     ("noreplicas", ("noreplicas",)),
+    # Over TLS a server at its maxclients just hangs up.
+    ("dropped", ("(eof)", "eof occurred", "closed by server", "connection reset", "broken pipe")),
     ("tls", ("certificate", "ssl", "tls")),
     ("refused", ("connection refused", "error 111", "error 2 connecting")),
-    ("unreachable", ("no route to host", "network is unreachable", "name or service not known", "error 113")),
+    ("dns", ("name or service not known", "name resolution", "no address associated", "nodename nor servname")),
+    ("unreachable", ("no route to host", "network is unreachable", "error 113")),
     ("timeout", ("timed out", "timeout")),
 )

@@ -111,21 +111,25 @@ def identity(params: dict[str, Any]) -> str:
 
 def running_mark(name: str) -> str:
     """The mark of the configuration that the running process has loaded, empty when it cannot be had."""
+    found = re.search(r"^description: lifeline ([0-9a-f]+)", admin(name, "show info"), flags=re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def admin(name: str, command: str) -> str:
+    """What the running process answers on its socket, empty when it does not."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
             channel.settimeout(2)
             channel.connect(f"/run/{name}/admin.sock")
-            channel.sendall(b"show info\n")
+            channel.sendall(f"{command}\n".encode())
             answer = b""
             while True:
                 data = channel.recv(65536)
                 if not data:
-                    break
+                    return answer.decode("utf-8", "replace")
                 answer += data
     except OSError:
         return ""
-    found = re.search(rb"^description: lifeline ([0-9a-f]+)", answer, flags=re.MULTILINE)
-    return found.group(1).decode() if found else ""
 
 
 def unit_file(name: str) -> str:

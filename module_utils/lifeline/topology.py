@@ -37,6 +37,7 @@ class Node:
     view: dict[str, Any] = field(default_factory=dict)
     follows: Optional[str] = None
     link_up: bool = False
+    managed: bool = False
 
     @property
     def role(self) -> str:
@@ -195,6 +196,7 @@ def _node(node: Mapping[str, Any], evidence: Evidence, views: Views, names: Mapp
     own = evidence.get(name)
     if own is not None:
         merged.host_answered = True
+        merged.managed = own.get("managed") is True
         merged.unit = _unit(own, "server")
         merged.files = dict(own.get("files") or {})
     for host, view in views.get(name, ()):
@@ -267,7 +269,7 @@ def _decide(topology: Topology, looked: bool, answered: bool) -> None:
 
 def _decide_without_claims(topology: Topology) -> None:
     untouched = not topology.silent_hosts and not any(
-        node.alive or node.has_data or (node.unit or {}).get("pid") for node in topology.nodes.values()
+        node.alive or node.managed or node.has_data or (node.unit or {}).get("pid") for node in topology.nodes.values()
     )
     if untouched:
         topology.state = EMPTY

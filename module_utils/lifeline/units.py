@@ -164,11 +164,16 @@ def established(table: str, inodes: Iterable[str]) -> tuple[str, ...]:
 def _peer(text: str) -> str:
     """``host:port`` from the kernel's hexadecimal form; IPv4 inside IPv6 comes out as IPv4."""
     host, _, port = text.partition(":")
-    words = [bytes.fromhex(host[index : index + 8])[::-1] for index in range(0, len(host), 8)]
+    return join(peer_address(host), int(port, 16))
+
+
+def peer_address(text: str) -> str:
+    """An address from the kernel's hexadecimal form. Raises ValueError when it is none."""
+    words = [bytes.fromhex(text[index : index + 8])[::-1] for index in range(0, len(text), 8)]
     address = ipaddress.ip_address(b"".join(words))
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    return join(str(address), int(port, 16))
+    return str(address)
 
 
 def join(host: str, port: int) -> str:

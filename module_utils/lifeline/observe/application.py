@@ -5,19 +5,30 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
+from typing import Any, Optional, Union
 
-from ..client import CONNECTION_ERRORS, connect, reason
+from ..client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from ..errors import LifelineError
 from ..url import parse_url, url_from_file
 
+Place = tuple[Endpoint, Credentials, int]
 
-def look(url_file: str, variable: str, seconds: float) -> dict[str, Any]:
-    """``{configured, host, port, tls, user, database, reachable, role, error}``; reads only."""
+
+def place(url: Optional[str], url_file: Optional[str], variable: str) -> Union[Place, str, None]:
+    """(where, login, database) of a URL, or of the one in a file; why there is none as text; None without either."""
+    if not url and not url_file:
+        return None
     try:
-        endpoint, credentials, database = parse_url(url_from_file(url_file, variable))
+        return parse_url(url or url_from_file(str(url_file), variable))
     except LifelineError as error:
-        return {"configured": False, "error": str(error)}
+        return str(error)
+
+
+def look(where: Union[Place, str], seconds: float) -> dict[str, Any]:
+    """``{configured, host, port, tls, user, database, reachable, role, error}``; reads only."""
+    if isinstance(where, str):
+        return {"configured": False, "error": where}
+    endpoint, credentials, database = where
     view: dict[str, Any] = {
         "configured": True,
         "host": endpoint.host,

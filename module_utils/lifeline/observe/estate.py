@@ -9,12 +9,12 @@ picked field by field, never copied whole.
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from ..client import CONNECTION_ERRORS, HAS_REDIS, Credentials, Endpoint, connect, reason
 from .files import data_files, free_bytes
+from .parallel import each
 from .platform import platform
 from .units import unit_states
 from .values import number
@@ -58,13 +58,30 @@ def collect(
         "disk": {path: free_bytes(path) for path in DISK_PATHS},
     }
     if HAS_REDIS:
-        with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-            node_views = {node.name: pool.submit(node_view, node, credentials) for node in nodes}
-            sentinel_views = {peer.name: pool.submit(sentinel_view, peer, service, credentials) for peer in sentinels}
-            evidence["nodes"] = {name: view.result() for name, view in node_views.items()}
-            evidence["sentinels"] = {name: view.result() for name, view in sentinel_views.items()}
+        evidence.update(_views(nodes, sentinels, service, credentials))
     evidence["took_s"] = round(time.monotonic() - started, 3)
     return evidence
+
+
+def _views(
+    nodes: Sequence[Endpoint], sentinels: Sequence[Endpoint], service: str, credentials: Credentials
+) -> dict[str, dict[str, Any]]:
+    """All members asked side by side. One whose name no name server resolves in time is no reason to wait longer."""
+    patience = credentials.connect_timeout + credentials.command_timeout
+    members = [("nodes", node) for node in nodes] + [("sentinels", peer) for peer in sentinels]
+    late = f"timeout: nothing within {patience:.0f} s"
+    views = {(kind, peer.name): {**_unseen(peer), "error": late} for kind, peer in members}
+
+    def ask(member: tuple[str, Endpoint]) -> dict[str, Any]:
+        kind, peer = member
+        return node_view(peer, credentials) if kind == "nodes" else sentinel_view(peer, service, credentials)
+
+    for (kind, peer), view, error in each(members, ask, patience, WORKERS):
+        views[kind, peer.name] = view if error is None else {**_unseen(peer), "error": f"error: {error}"[:200]}
+    return {
+        "nodes": {node.name: views["nodes", node.name] for node in nodes},
+        "sentinels": {peer.name: views["sentinels", peer.name] for peer in sentinels},
+    }
 
 
 def node_view(node: Endpoint, credentials: Credentials) -> dict[str, Any]:
@@ -88,7 +105,7 @@ def sentinel_view(peer: Endpoint, service: str, credentials: Credentials) -> dic
 
 
 def _ask(server: Endpoint, credentials: Credentials, question: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-    view: dict[str, Any] = {"host": server.host, "port": server.port, "reachable": False, "error": None}
+    view = _unseen(server)
     try:
         with closing(connect(server, credentials)) as client:
             view.update(question(client))
@@ -96,6 +113,10 @@ def _ask(server: Endpoint, credentials: Credentials, question: Callable[[Any], d
     except CONNECTION_ERRORS as error:
         view["error"] = reason(error)
     return view
+
+
+def _unseen(server: Endpoint) -> dict[str, Any]:
+    return {"host": server.host, "port": server.port, "reachable": False, "error": None}
 
 
 def parse_info(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,19 +8,41 @@ Sections are looked at side by side. One that fails or takes too long is left ou
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Callable, Mapping
+from dataclasses import replace
+from typing import Any, Mapping, Optional, Sequence
 
 from ..client import Credentials, Endpoint
-from . import application, estate, logs, processes, server, system
+from ..url import parse_url
+from . import (
+    application,
+    certificates,
+    connections,
+    estate,
+    fleet,
+    jobs,
+    logs,
+    processes,
+    reach,
+    server,
+    services,
+    system,
+)
+from .parallel import Section, side_by_side
 from .redact import Redactor
-
-Section = Callable[[], Any]
 
 
 def look(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Module ``redis_health``: ``{evidence}``; see its documentation for the options and for what is returned."""
+    """Module ``redis_health``: ``{evidence, endpoints}``, each where it was asked for; see its documentation."""
     credentials = Credentials.from_params(dict(params))
+    found: dict[str, Any] = {}
+    if params["endpoints"]:
+        found["endpoints"] = fleet.look(fleet.targets(params["endpoints"], credentials))
+    if params["name"]:
+        found["evidence"] = (_managed if params["url"] else _evidence)(params, credentials)
+    return found
+
+
+def _evidence(params: Mapping[str, Any], credentials: Credentials) -> dict[str, Any]:
     brief = estate.collect(
         params["name"],
         estate.endpoints(params["nodes"]),
@@ -31,33 +53,106 @@ def look(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
         params["config_file"],
     )
     if params["depth"] == "brief":
-        return {"evidence": brief}
+        return brief
+    return _with_sections(brief, _sections(params, brief, credentials), params["patience"] * 2)
+
+
+def _with_sections(brief: dict[str, Any], sections: Mapping[str, Section], seconds: float) -> dict[str, Any]:
     started = time.monotonic()
-    found, errors = side_by_side(_sections(params, brief, credentials), params["patience"] * 2)
-    evidence = {**brief, **found, "errors": errors}
-    evidence["took_s"] = round(brief["took_s"] + time.monotonic() - started, 3)
-    return {"evidence": evidence}
+    found, errors = side_by_side(sections, seconds)
+    took = round(brief["took_s"] + time.monotonic() - started, 3)
+    return {**brief, **found, "errors": errors, "took_s": took}
+
+
+def _managed(params: Mapping[str, Any], login: Credentials) -> dict[str, Any]:
+    """The evidence of a server without a host of ours, such as a managed one: all that its URL gives.
+
+    ``managed`` is true in it. Units, files and logs are left out, since this host's have nothing to do with the server.
+    Raises LifelineError when the URL is none.
+    """
+    endpoint, credentials, database = parse_url(params["url"])
+    server_there = replace(endpoint, name=params["name"])
+    credentials = credentials.with_timeouts(login.connect_timeout, login.command_timeout)
+    brief = estate.collect(params["name"], [server_there], [], params["service"], credentials)
+    brief.update(managed=True, disk={}, platform={})
+    if params["depth"] == "brief":
+        return brief
+    place = (endpoint.host, endpoint.port)
+    sections: dict[str, Section] = {"paths": lambda: reach.paths({params["name"]: place})}
+    if not reach.is_address(endpoint.host):
+        sections["names"] = lambda: reach.resolve([endpoint.host], params["patience"])
+    if credentials.tls:
+        ports = {"server": endpoint}
+        sections["tls"] = lambda: certificates.look(None, None, ports, params["patience"] / 2)
+    if brief["library"]:
+        sections["server"] = lambda: server.look(server_there, None, credentials)
+        sections["jobs"] = lambda: _jobs(params, [server_there], credentials, database, closer=True)
+    return _with_sections(brief, sections, params["patience"] * 2)
 
 
 def _sections(params: Mapping[str, Any], brief: Mapping[str, Any], credentials: Credentials) -> dict[str, Section]:
     since = logs.window_start(params["log_minutes"])
-    redact = Redactor([params["login_password"] or ""])
+    used = application.place(None, params["url_file"], params["url_variable"])
+    redact = Redactor([params["login_password"] or "", *_secrets(used)])
     data_dir = str(brief["files"].get("dir") or "")
     paths = [*estate.DISK_PATHS, data_dir]
     sections: dict[str, Section] = {
         "system": lambda: system.look(paths),
         "processes": lambda: processes.of_units(brief["units"]),
         "logs": lambda: _logs(params, since, redact),
+        **_network(params, used),
     }
-    own = next((node for node in params["nodes"] if node["name"] == params["name"]), None)
+    own = _own(params, "nodes")
+    if own is not None:
+        sections["connections"] = lambda: connections.look(own.port)
     if own is not None and brief["library"]:
-        endpoint = Endpoint(own["host"], own["port"], params["name"])
-        sections["server"] = lambda: server.look(endpoint, params["unix_socket"], credentials)
-    if params["url_file"] and brief["library"]:
-        sections["application"] = lambda: application.look(
-            params["url_file"], params["url_variable"], params["patience"]
+        sections["server"] = lambda: server.look(own, params["unix_socket"], credentials)
+        sections["jobs"] = lambda: _jobs(params, server.ways(own, params["unix_socket"]), credentials, 0)
+    if isinstance(used, tuple) and brief["library"] and own is None:
+        patient = used[1].with_timeouts(params["patience"], params["patience"])
+        sections["jobs"] = lambda: _jobs(params, [used[0]], patient, used[2], closer=True)
+    if used is not None and brief["library"]:
+        sections["application"] = lambda: application.look(used, params["patience"])
+    if params["services"]:
+        sections["services"] = lambda: services.units(
+            params["services"], params["url_file"], params["url_variable"], redact
+        )
+    if params["endpoint_name"]:
+        sections["endpoint"] = lambda: services.endpoint(params["endpoint_name"])
+    return sections
+
+
+def _secrets(used: Any) -> list[str]:
+    return [used[1].password or ""] if isinstance(used, tuple) else []
+
+
+def _own(params: Mapping[str, Any], kind: str) -> Optional[Endpoint]:
+    """This host's own server or sentinel, as its peers address it."""
+    return next((peer for peer in estate.endpoints(params[kind]) if peer.name == params["name"]), None)
+
+
+def _network(params: Mapping[str, Any], used: Any) -> dict[str, Section]:
+    """Certificates, the ways to the other hosts, and the names that this host has to resolve."""
+    members = [*estate.endpoints(params["nodes"]), *estate.endpoints(params["sentinels"])]
+    peers = {peer.name: (peer.host, peer.port) for peer in reversed(members) if peer.name != params["name"]}
+    names = {peer.host for peer in members} | ({used[0].host} if isinstance(used, tuple) else set())
+    names = {name for name in names if not reach.is_address(name)}
+    ports = {kind: _own(params, option) for kind, option in (("server", "nodes"), ("sentinel", "sentinels"))}
+    served = {kind: peer for kind, peer in ports.items() if peer is not None}
+    sections: dict[str, Section] = {"paths": lambda: reach.paths(peers)}
+    if names:
+        sections["names"] = lambda: reach.resolve(sorted(names), params["patience"])
+    if params["tls"] and served:
+        sections["tls"] = lambda: certificates.look(
+            params["cert_file"], params["key_file"], served, params["patience"] / 2
         )
     return sections
+
+
+def _jobs(
+    params: Mapping[str, Any], where: Sequence[Endpoint], login: Credentials, database: int, closer: bool = False
+) -> dict[str, Any]:
+    return jobs.look(where, login, database, params["key_prefix"], params["session_keys"], closer)
 
 
 def _logs(params: Mapping[str, Any], since: float, redact: Redactor) -> dict[str, Any]:
@@ -73,23 +168,3 @@ def _logs(params: Mapping[str, Any], since: float, redact: Redactor) -> dict[str
     if params["sentinel_log"]:
         found["sentinel"] = logs.file_groups(params["sentinel_log"], since, redact)
     return found
-
-
-def side_by_side(sections: Mapping[str, Section], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
-    """(what each section found, why others found nothing). Does not wait for one that takes longer than ``seconds``."""
-    pool = ThreadPoolExecutor(max_workers=max(1, len(sections)))
-    futures: dict[str, Future[Any]] = {name: pool.submit(section) for name, section in sections.items()}
-    wait(futures.values(), timeout=seconds)
-    pool.shutdown(wait=False)
-    found: dict[str, Any] = {}
-    errors: dict[str, str] = {}
-    for name, future in futures.items():
-        if not future.done():
-            errors[name] = f"timeout: nothing within {seconds:.0f} s"
-            continue
-        error = future.exception()
-        if error is None:
-            found[name] = future.result()
-        else:
-            errors[name] = f"{type(error).__name__}: {error}"[:200]
-    return found, errors

@@ -8,27 +8,36 @@ from contextlib import closing
 from typing import Any, Mapping, Optional
 
 from ..client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
+from . import clients, cluster
 from .values import number
 
 # Settings that hold secrets; they are left out of the evidence whole.
 SECRET_SETTINGS = ("requirepass", "masterauth", "primaryauth", "tls-key-file-pass", "tls-client-key-file-pass")
 
+# Share of maxclients from which it is of interest who the clients are.
+CLIENTS_SHARE = 0.8
+
+
+def ways(endpoint: Endpoint, socket: Optional[str]) -> list[Endpoint]:
+    """The port first, then the socket where there is one."""
+    return [endpoint, *([Endpoint(endpoint.host, endpoint.port, endpoint.name, socket)] if socket else [])]
+
 
 def look(endpoint: Endpoint, socket: Optional[str], credentials: Credentials) -> dict[str, Any]:
-    """``{reachable, via, error, info, config, latency, acl_log}``; ``via`` is tcp or unix.
+    """``{reachable, via, error, info, config, latency, acl_log, slowlog, clients, cluster}``; ``via`` is tcp or unix.
 
-    The socket is tried where the port does not do: certificates, addresses and firewalls are not in its way.
+    The socket is tried where the port does not do: certificates, addresses and firewalls are not in its way. It counts
+    against maxclients like the port, but says so in plain words where a port with TLS just hangs up.
     """
-    ways = [("tcp", endpoint)]
-    if socket:
-        ways.append(("unix", Endpoint(host=endpoint.host, port=endpoint.port, unix_socket=socket)))
     errors: list[str] = []
-    for via, way in ways:
+    for way in ways(endpoint, socket):
+        via = "unix" if way.unix_socket else "tcp"
         try:
             with closing(connect(way, credentials)) as client:
                 return {"reachable": True, "via": via, "error": "; ".join(errors), **_ask(client)}
         except CONNECTION_ERRORS as error:
-            errors.append(f"{via}: {reason(error)}")
+            said = clients.greeting(socket) if socket and via == "unix" else ""
+            errors.append(f"{via}: {said or reason(error)}")
     return {"reachable": False, "via": "", "error": "; ".join(errors)}
 
 
@@ -38,15 +47,37 @@ def _ask(client: Any) -> dict[str, Any]:
     pipe.execute_command("CONFIG", "GET", "*")
     pipe.execute_command("LATENCY", "LATEST")
     pipe.execute_command("ACL", "LOG", "10")
-    info, config, latency, acl_log = pipe.execute(raise_on_error=False)
+    pipe.execute_command("SLOWLOG", "GET", "10")
+    info, config, latency, acl_log, slow = pipe.execute(raise_on_error=False)
     if isinstance(info, CONNECTION_ERRORS):
         raise info
-    return {
+    found: dict[str, Any] = {
         "info": statistics(info) if isinstance(info, Mapping) else {},
         "config": settings(config),
         "latency": events(latency),
         "acl_log": refusals(acl_log),
+        "slowlog": clients.slow_commands(slow),
     }
+    return {**found, **_more(client, found["info"], found["config"])}
+
+
+def _more(client: Any, info: Mapping[str, Any], config: Mapping[str, str]) -> dict[str, Any]:
+    """What is asked only of a server that it concerns: who its clients are when it is nearly full, and its cluster."""
+    pipe = client.pipeline(transaction=False)
+    limit = number(config.get("maxclients"))
+    full = bool(limit) and number(info.get("connected_clients")) >= limit * CLIENTS_SHARE
+    clustered = bool(number(info.get("cluster_enabled")))
+    # Two words each, as redis-py then leaves the replies as they are.
+    asked = [("CLIENT", "LIST")] * full + [("CLUSTER", "INFO"), ("CLUSTER", "NODES")] * clustered
+    for command in asked:
+        pipe.execute_command(*command)
+    replies = dict(zip(asked, pipe.execute(raise_on_error=False) if asked else ()))
+    found: dict[str, Any] = {}
+    if full:
+        found["clients"] = clients.holders(replies["CLIENT", "LIST"])
+    if clustered:
+        found["cluster"] = cluster.view(replies["CLUSTER", "INFO"], replies["CLUSTER", "NODES"])
+    return found
 
 
 def statistics(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,10 +114,12 @@ def events(reply: Any) -> list[dict[str, Any]]:
 
 
 def refusals(reply: Any) -> list[dict[str, Any]]:
-    """ACL LOG: ``[{reason, object, user, count, age_s}]``."""
+    """ACL LOG: ``[{reason, object, user, count, age_s, address, name}]``; the latter two are the client's."""
     found = []
     for row in reply if isinstance(reply, (list, tuple)) else ():
         entry = _pairs(row)
+        info = entry.get("client-info", "")
+        client = info if isinstance(info, Mapping) else clients.words(str(info))
         if entry:
             found.append(
                 {
@@ -95,6 +128,8 @@ def refusals(reply: Any) -> list[dict[str, Any]]:
                     "user": str(entry.get("username", ""))[:100],
                     "count": number(entry.get("count")),
                     "age_s": _age(entry.get("age-seconds")),
+                    "address": str(client.get("addr", "")).rpartition(":")[0][:60],
+                    "name": str(client.get("name", ""))[:40],
                 }
             )
     return found
