@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Callable, Mapping
 
 from ..client import Credentials, Endpoint
-from . import application, estate, logs, processes, server, system
+from . import application, estate, logs, processes, server, start, system
 from .redact import Redactor
 
 Section = Callable[[], Any]
@@ -53,6 +53,9 @@ def _sections(params: Mapping[str, Any], brief: Mapping[str, Any], credentials: 
     if own is not None and brief["library"]:
         endpoint = Endpoint(own["host"], own["port"], params["name"])
         sections["server"] = lambda: server.look(endpoint, params["unix_socket"], credentials)
+    config = params["config_file"]
+    if config and own is not None:
+        sections["start"] = lambda: start.look(config, brief["units"])
     if params["url_file"] and brief["library"]:
         sections["application"] = lambda: application.look(
             params["url_file"], params["url_variable"], params["patience"]
