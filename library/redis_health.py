@@ -233,13 +233,18 @@ evidence:
       type: dict
       sample: {aof_configured: true, replicaof: null, aof: {size: 1048576, manifest: true}}
     system:
-      description: Processor, memory, pressure, kernel settings and disks of the host. With O(depth=full).
+      description: Processor, memory, pressure, network, kernel settings and disks of the host. With O(depth=full).
       type: dict
       sample: {load: {cores: 2, one: 0.2}, memory: {total: 4000000000, available: 3000000000}}
     processes:
       description: By unit, its main process as the kernel sees it. With O(depth=full).
       type: dict
       sample: {redis-server@main.service: {pid: 612, state: S, rss_kb: 12000}}
+    start:
+      description: What the server will meet at its next start, its directives, addresses, ports and rights. With
+        O(depth=full).
+      type: dict
+      sample: {directives: [bind, port], addresses: {192.0.2.11: true}, holders: {}, denied: {}}
     logs:
       description: Anomalies in logs and journals, grouped, and the last lines. With O(depth=full).
       type: dict

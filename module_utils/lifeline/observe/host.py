@@ -25,6 +25,7 @@ from . import (
     reach,
     server,
     services,
+    start,
     system,
 )
 from .parallel import Section, side_by_side
@@ -103,6 +104,9 @@ def _sections(params: Mapping[str, Any], brief: Mapping[str, Any], credentials: 
         **_network(params, used),
     }
     own = _own(params, "nodes")
+    config = params["config_file"]
+    if config and own is not None:
+        sections["start"] = lambda: start.look(config, brief["units"])
     if own is not None:
         sections["connections"] = lambda: connections.look(own.port)
     if own is not None and brief["library"]:

@@ -20,13 +20,20 @@ UNIT_PROPERTIES = (
     "UnitFileState",
     "StatusText",
     "StateChangeTimestamp",
+    "User",
+    "Group",
+    "ExecMainStatus",
+    "TimeoutStartUSec",
+    "NeedDaemonReload",
 )
 
 
 def unit_states(units: Sequence[str], run: Callable[..., Any] = subprocess.run) -> dict[str, dict[str, Any]]:
-    """systemd's view: ``{unit: {load, active, sub, result, restarts, pid, enabled, status, since}}``.
+    """systemd's view: ``{unit: {load, active, sub, result, restarts, pid, enabled, status, since, user, group,
+    exit_status, start_timeout, reload_needed}}``.
 
-    ``since`` is when the unit last changed its state, in seconds since 1970. A host without systemd gives no units.
+    ``since`` is when the unit last changed its state, in seconds since 1970; ``start_timeout`` as systemd spells it;
+    ``reload_needed``: its files changed and systemd has not read them. A host without systemd gives no units.
     """
     argv = [
         "systemctl",
@@ -59,5 +66,10 @@ def parse_units(units: Sequence[str], text: str) -> dict[str, dict[str, Any]]:
             "enabled": shown.get("UnitFileState", ""),
             "status": shown.get("StatusText", "")[:200],
             "since": number(shown.get("StateChangeTimestamp", "").lstrip("@")),
+            "user": shown.get("User", ""),
+            "group": shown.get("Group", ""),
+            "exit_status": number(shown.get("ExecMainStatus")),
+            "start_timeout": shown.get("TimeoutStartUSec", ""),
+            "reload_needed": shown.get("NeedDaemonReload") == "yes",
         }
     return states
