@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lifeline import observe
 from lifeline.client import CONNECTION_ERRORS
 from lifeline.node import PRESERVE_DIR, copy_data, follow_in_text
+from lifeline.observe.files import parse_manifest, snapshot
 from lifeline.plan import outage_began
 
 SHOWN = """Id=redis-server@main.service
@@ -69,15 +70,51 @@ def test_data_files_are_found_where_the_configuration_says(tmp_path: Path) -> No
         "requirepass planted-secret\nreplicaof 192.0.2.1 6379\n"
     )
     (tmp_path / "aof").mkdir()
-    (tmp_path / "aof" / "appendonly.aof.manifest").write_text("x")
-    (tmp_path / "aof" / "appendonly.aof.1.incr.aof").write_text("12345")
+    manifest = "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n"
+    (tmp_path / "aof" / "appendonly.aof.manifest").write_text(manifest)
+    (tmp_path / "aof" / "appendonly.aof.2.incr.aof").write_text("12345")
+    (tmp_path / "aof" / "appendonly.aof.1.incr.aof").write_text("123")
     (tmp_path / "dump.rdb").write_text("rdb")
     files = observe.data_files(str(config))
-    assert files["aof"] == {"size": 6, "manifest": True}
-    assert files["rdb"]["size"] == 3
+    assert files["aof"] == {
+        "size": len(manifest) + 8,
+        "manifest": True,
+        "entries": [
+            {"name": "appendonly.aof.2.base.rdb", "type": "b", "size": None},
+            {"name": "appendonly.aof.2.incr.aof", "type": "i", "size": 5},
+        ],
+        "missing": ["appendonly.aof.2.base.rdb"],
+        "stray": ["appendonly.aof.1.incr.aof"],
+        "base": None,
+    }
+    assert (files["rdb"]["size"], files["rdb"]["header"], files["rdb"]["complete"]) == (3, "", False)
     assert files["replicaof"] == ["192.0.2.1", "6379"]
     assert (files["aof_configured"], files["rdb_configured"]) == (True, True)
     assert "planted-secret" not in str(files)
+
+
+def test_a_snapshot_is_judged_by_its_ends(tmp_path: Path) -> None:
+    whole = b"REDIS0010" + b"x" * 1000 + b"\xff" + b"checksum"
+    file = tmp_path / "dump.rdb"
+
+    def seen(content: bytes) -> tuple[str, bool]:
+        file.write_bytes(content)
+        found = snapshot(str(file))
+        assert found is not None
+        assert found["size"] == len(content)
+        return found["header"], found["complete"]
+
+    assert seen(whole) == ("REDIS0010", True)
+    assert seen(b"VALKEY080" + whole[9:]) == ("VALKEY080", True)
+    assert seen(whole[:-7]) == ("REDIS0010", False)
+    assert seen(b"NOTREDIS!" + whole[9:]) == ("", True)
+    assert seen(b"") == ("", False)
+    assert snapshot(str(tmp_path / "none.rdb")) is None
+
+
+@given(st.text(max_size=300))
+def test_any_manifest_is_read_without_a_traceback(text: str) -> None:
+    assert all(set(entry) == {"name", "type"} for entry in parse_manifest(text))
 
 
 def test_no_persistence_and_no_files(tmp_path: Path) -> None:
@@ -91,7 +128,7 @@ def test_no_persistence_and_no_files(tmp_path: Path) -> None:
 def test_sentinel_that_does_not_know_the_service() -> None:
     error = CONNECTION_ERRORS[0]("No such master with that name")
     view = observe.parse_sentinel([error, error, error, error, {"sentinel_tilt": 1}])
-    assert view == {"known": False, "tilt": True}
+    assert view == {"known": False, "tilt": True, "tilt_s": -1, "uptime_s": -1}
 
 
 @given(st.dictionaries(st.text(max_size=12), st.none() | st.integers() | st.text(max_size=12), max_size=20))

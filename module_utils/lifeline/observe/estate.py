@@ -98,7 +98,7 @@ def sentinel_view(peer: Endpoint, service: str, credentials: Credentials) -> dic
         pipe.execute_command("SENTINEL", "REPLICAS", service)
         pipe.execute_command("SENTINEL", "SENTINELS", service)
         pipe.execute_command("SENTINEL", "CKQUORUM", service)
-        pipe.info("sentinel")
+        pipe.info()
         return parse_sentinel(pipe.execute(raise_on_error=False))
 
     return _ask(peer, credentials, ask)
@@ -139,6 +139,9 @@ def parse_info(info: Mapping[str, Any]) -> dict[str, Any]:
         "aof_enabled": bool(number(info.get("aof_enabled"))),
         "aof_ok": info.get("aof_last_write_status", "ok") == "ok",
         "rdb_ok": info.get("rdb_last_bgsave_status", "ok") == "ok",
+        "syncs_full": number(info.get("sync_full")),
+        "syncs_refused": number(info.get("sync_partial_err")),
+        "good_replicas": number(info.get("min_slaves_good_slaves"), -1),
         "replicas": [_replica(value) for name, value in sorted(info.items()) if _is_replica(name, value)],
         "primary": None,
     }
@@ -183,16 +186,18 @@ def parse_sentinel(replies: Sequence[Any]) -> dict[str, Any]:
         if isinstance(reply, CONNECTION_ERRORS) and not _unknown_service(reply):
             raise reply
     if isinstance(master, BaseException):
-        return {"known": False, "tilt": _tilt(info)}
+        return {"known": False, **_own_state(info)}
     master_fields = fields(master)
     flags = master_fields.get("flags", "").split(",")
     replica_fields = [fields(entry) for entry in replicas] if isinstance(replicas, (list, tuple)) else []
+    peers = [fields(entry) for entry in sentinels] if isinstance(sentinels, (list, tuple)) else []
     return {
         "known": True,
-        "tilt": _tilt(info),
+        **_own_state(info),
         "primary": {"host": master_fields.get("ip", ""), "port": number(master_fields.get("port"))},
         "flags": flags,
         "down": "s_down" in flags or "o_down" in flags,
+        "down_ms": number(master_fields.get("s-down-time")),
         "failover": "failover_in_progress" in flags,
         "epoch": number(master_fields.get("config-epoch")),
         "quorum": number(master_fields.get("quorum")),
@@ -203,11 +208,20 @@ def parse_sentinel(replies: Sequence[Any]) -> dict[str, Any]:
                 "port": number(entry.get("port")),
                 "flags": entry.get("flags", "").split(","),
                 "link_up": entry.get("master-link-status") == "ok",
+                "link_down_ms": number(entry.get("master-link-down-time")),
                 "priority": number(entry.get("slave-priority"), 100),
             }
             for entry in replica_fields
         ],
-        "sentinels": len(sentinels) if isinstance(sentinels, (list, tuple)) else 0,
+        "sentinels": len(peers),
+        "peers": [
+            {
+                "host": entry.get("ip", ""),
+                "port": number(entry.get("port")),
+                "flags": entry.get("flags", "").split(","),
+            }
+            for entry in peers
+        ],
         "quorum_ok": not isinstance(quorum, BaseException),
         "quorum_text": str(quorum)[:200],
     }
@@ -229,8 +243,14 @@ def _unknown_service(error: BaseException) -> bool:
     return "no such master" in str(error).lower()
 
 
-def _tilt(info: Any) -> bool:
-    return isinstance(info, Mapping) and bool(number(info.get("sentinel_tilt")))
+def _own_state(info: Any) -> dict[str, Any]:
+    """Of the sentinel itself: whether it is in TILT (and since how many seconds, where it says so), and its age."""
+    said: Mapping[str, Any] = info if isinstance(info, Mapping) else {}
+    return {
+        "tilt": bool(number(said.get("sentinel_tilt"))),
+        "tilt_s": number(said.get("sentinel_tilt_since_seconds"), -1),
+        "uptime_s": number(said.get("uptime_in_seconds"), -1),
+    }
 
 
 def endpoints(entries: Iterable[Mapping[str, Any]]) -> list[Endpoint]:
