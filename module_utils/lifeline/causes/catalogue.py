@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
-from . import process, replication, sentinel, symptom
+from . import config, disk, memory, process, replication, sentinel, symptom
 from .base import Cause
 
 CATALOGUE: tuple[Cause, ...] = (
     *process.CAUSES,
+    *disk.CAUSES,
+    *config.CAUSES,
+    *memory.CAUSES,
     *replication.CAUSES,
     *sentinel.CAUSES,
     *symptom.CAUSES,

@@ -10,6 +10,7 @@ from typing import Iterator
 from .base import CERTAIN, CRITICAL, EVERYBODY, WARNING, Cause, Match
 from .case import Case
 from .process import grade, peers_say, reach, unit_line
+from .signs import saving_fails
 
 UNKNOWN = "Read the evidence; nothing is done automatically."
 CAREFUL = "Do not restart anything before you know why: a restart may lose data and the traces."
@@ -38,6 +39,13 @@ def _link_down(case: Case) -> Iterator[Match]:
             link = server.view.sub("primary")
             line = f"{server.name}: link to {server.node.follows} down for {link.count('link_down_s')} s"
             yield Match(server.name, (line,))
+
+
+def _saving_fails(case: Case) -> Iterator[Match]:
+    for server in case.servers:
+        said = saving_fails(server)
+        if said:
+            yield Match(server.name, tuple(said), severity=grade(case, server))
 
 
 def _no_primary(case: Case) -> Iterator[Match]:
@@ -69,6 +77,8 @@ CAUSES = (
           UNKNOWN, CAREFUL, _server_silent, ("replica_link_down", "no_primary", "application_cut_off")),
     Cause("replica_link_down", "", "symptom", "A replica lost its primary", WARNING,
           "This copy of the data falls behind.", UNKNOWN, CAREFUL, _link_down),
+    Cause("saving_fails", "", "symptom", "A server can not save its data", WARNING,
+          "All since its last save is in memory only.", UNKNOWN, CAREFUL, _saving_fails),
     Cause("sentinel_silent", "", "symptom", "A sentinel does not answer", WARNING,
           "One vote less; with half of them gone nobody can fail over.", UNKNOWN, CAREFUL, _sentinel_silent),
     Cause("application_cut_off", "", "symptom", "An application host can not reach Redis", CRITICAL,

@@ -20,9 +20,35 @@ SAMPLE_CHARS = 300
 # Name of a group, and what its lines hold. The first that fits takes the line. Words are those of Redis 6 to 8 and
 # Valkey 7 to 9; a cause asks for a group by its name.
 PATTERNS: tuple[tuple[str, str], ...] = (
+    ("replica_panic", r"Replica was unable to write command to disk"),
+    ("crash", r"BUG REPORT START|crashed by signal|Guru Meditation|=== ASSERTION FAILED"),
+    ("no_space", r"No space left on device|Disk quota exceeded"),
+    ("read_only", r"Read-only file system"),
+    ("config_fatal", r"FATAL CONFIG FILE ERROR"),
+    ("config_line", r"Reading the configuration file, at line"),
+    ("config_directive", r"^>>> '"),
+    (
+        "config_reason",
+        r"^(?:Bad directive|[Ww]rong number of arg|[Ii]nvalid |argument |Unknown |Can't chdir|Unrecognized )",
+    ),
+    ("config_denied", r"can't open config file"),
+    ("log_denied", r"Can't open the log file"),
+    ("port_taken", r"Address already in use"),
+    ("address_missing", r"Cannot assign requested address"),
+    ("start_timeout", r"start operation timed out"),
+    ("fork_failed", r"fork: (?:Cannot allocate memory|Resource temporarily unavailable)"),
+    ("aof_fsync_slow", r"Asynchronous AOF fsync is taking too long"),
+    ("exited", r"Main process exited, code=exited, status="),
+    ("dumped", r"Main process exited, code=(?:dumped|killed), status=(?!9/KILL)"),
+    ("oom_unit", r"killed by the OOM killer|Failed with result 'oom-kill'"),
+    ("oom_server", r"Killed process \d+ \((?:redis|valkey)-server"),
+    ("oom_other", r"(?:Out of memory|cgroup out of memory): Killed process"),
+    ("disk_error", r"EXT4-fs error|XFS \(\S+\): .*(?:error|[Cc]orrupt)|I/O error, dev|Remounting filesystem read-only"),
+    ("task_hung", r"blocked for more than \d+ seconds"),
     ("start_limit", r"Start request repeated too quickly"),
     ("killed", r"code=killed, status=9/KILL"),
     ("started", r"Ready to accept connections|Server initialized"),
+    ("denied", r"Permission denied"),
 )
 
 _COMPILED = [(name, re.compile(pattern)) for name, pattern in PATTERNS]
