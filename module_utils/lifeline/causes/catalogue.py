@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
-from . import process, replication, sentinel, symptom
+from . import clients, cluster, network, process, replication, rq, security, sentinel, symptom
 from .base import Cause
 
 CATALOGUE: tuple[Cause, ...] = (
     *process.CAUSES,
     *replication.CAUSES,
     *sentinel.CAUSES,
+    *clients.CAUSES,
+    *security.CAUSES,
+    *network.CAUSES,
+    *rq.CAUSES,
+    *cluster.CAUSES,
     *symptom.CAUSES,
 )
 
