@@ -15,14 +15,12 @@ from typing import Iterator, Sequence
 from ..facts import Facts
 from .base import CERTAIN, CRITICAL, EVERYBODY, LIKELY, WARNING, Cause, Match
 from .case import Case, Host, word
-from .process import SYMPTOMS, grade, reach
+from .process import APPLICATIONS, SYMPTOMS, grade, reach
 
 # Errors that come from the way to a server rather than from itself.
 CUT = ("timeout", "unreachable", "refused")
 # Connections with a packet lost, over all ways, that are no accident any more.
 LOST = 2
-
-APPLICATION = ("application_cut_off", "units_unwell", "queue_unattended", "workers_gone", "endpoint_blind")
 
 
 @dataclass(frozen=True)
@@ -249,7 +247,7 @@ CAUSES = (
         "network between.",
         "Do not fail over: the servers are well, and the next primary has the same rule.",
         _clients,
-        APPLICATION,
+        APPLICATIONS,
     ),
     Cause(
         "sentinel_cut_off",
@@ -286,7 +284,7 @@ CAUSES = (
         "redis_sentinel_down_after_ms.",
         "Do not fail over for each gap: the next primary is behind the same network.",
         _packet_loss,
-        ("replica_link_down", "server_silent", "sentinel_silent", *APPLICATION),
+        ("replica_link_down", "server_silent", "sentinel_silent", *APPLICATIONS),
     ),
     Cause(
         "names_unresolved",
@@ -299,7 +297,7 @@ CAUSES = (
         "host.",
         "Do not restart servers or sentinels now: with a name that does not resolve they do not start.",
         _names,
-        (*SYMPTOMS, "endpoint_unreachable", *APPLICATION),
+        (*SYMPTOMS, "endpoint_unreachable", *APPLICATIONS),
     ),
     Cause(
         "names_differ",
@@ -322,7 +320,7 @@ CAUSES = (
         "Start it again: systemctl start redis-endpoint, or provision.yml. The journal of the unit says why it ended.",
         "Do not fail over or restart Redis.",
         _endpoint_down,
-        APPLICATION,
+        APPLICATIONS,
     ),
     Cause(
         "endpoint_blind",
@@ -336,7 +334,7 @@ CAUSES = (
         "Do not fail over, and do not point applications at a server's address: after the next failover they write "
         "to a replica.",
         _endpoint_blind,
-        tuple(cause for cause in APPLICATION if cause != "endpoint_blind"),
+        tuple(cause for cause in APPLICATIONS if cause != "endpoint_blind"),
     ),
     Cause(
         "endpoint_unreachable",

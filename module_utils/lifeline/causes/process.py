@@ -9,7 +9,9 @@ from typing import Iterator
 from .base import CERTAIN, CRITICAL, EVERYBODY, LIKELY, WARNING, Cause, Match
 from .case import Case, Server
 
-SYMPTOMS = ("server_silent", "server_down", "replica_link_down", "no_primary", "application_cut_off", "sentinel_silent")
+# What a server that is gone shows in elsewhere, up to the applications' jobs.
+APPLICATIONS = ("application_cut_off", "units_unwell", "queue_unattended", "workers_gone", "endpoint_blind")
+SYMPTOMS = ("server_silent", "server_down", "replica_link_down", "no_primary", "sentinel_silent", *APPLICATIONS)
 
 
 def grade(case: Case, server: Server) -> str:

@@ -22,6 +22,12 @@ SAMPLE_CHARS = 300
 PATTERNS: tuple[tuple[str, str], ...] = (
     ("start_limit", r"Start request repeated too quickly"),
     ("killed", r"code=killed, status=9/KILL"),
+    ("slow_script", r"Slow script detected"),
+    ("acl_error", r"because of ACL errors|Error loading ACLs"),
+    ("tls_error", r"Failed to load (?:certificate|private key)|Failed to configure TLS"),
+    ("nodes_file", r"corrupted cluster config file|already used by a different Redis Cluster node"),
+    ("unresolved", r"Can't resolve instance hostname|Failed to resolve hostname"),
+    ("sdown_over", r"-sdown "),
     ("started", r"Ready to accept connections|Server initialized"),
 )
 
