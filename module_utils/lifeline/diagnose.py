@@ -17,7 +17,7 @@ from .parties import parties
 from .plan import Finding, make_plan, outage_began
 from .report import words
 from .report.files import write
-from .topology import BLIND
+from .topology import BLIND, agreement
 
 DIAGNOSIS_VERSION = 1
 
@@ -247,7 +247,7 @@ def _summary(case: Case, verdict: str, findings: Sequence[Finding]) -> str:
     if verdict == BLIND_VERDICT:
         return f"nobody could look: {'; '.join(case.topology.reasons)}"
     if verdict == HEALTHY:
-        return f"{case.topology.primary} is the primary, and everybody agrees"
+        return agreement(case.topology)
     first = findings[0]
     rest = sum(finding.severity != INFO for finding in findings) - 1
     also = f", and {rest} more" if rest > 0 else ""

@@ -130,8 +130,7 @@ def jobs(case: Case) -> dict[str, Any]:
     numbers. ``stuck``: taken by a worker that is gone. ``lost``: what rq_requeue would put back, null where nobody
     counted. ``sessions``: by pattern, how many keys there are.
     """
-    looked = [(host.name, host.section("jobs")) for host in _nearest(case)]
-    host, said = next(((name, look) for name, look in looked if look.flag("reachable")), ("", Facts({})))
+    host, said = case.jobs
     if not said:
         return {}
     queues = [row for _name, row in said.named("queues")]
@@ -153,10 +152,3 @@ def jobs(case: Case) -> dict[str, Any]:
         "suspended": "suspended" in said,
         "sessions": {pattern: row.count("keys") for pattern, row in said.named("sessions")},
     }
-
-
-def _nearest(case: Case) -> list[Host]:
-    """Whose word counts first: the applications' own, then the primary's, then any server's."""
-    primary = case.last_primary
-    servers = [server.host for server in (primary, *case.servers) if server is not None and server.host is not None]
-    return [*case.application_hosts, *servers]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from .remedies import BY_TOPOLOGY, rung
-from .topology import AGREED, BLIND, DISPUTED, EMPTY, Node, Topology, Watcher
+from .topology import AGREED, BLIND, CLUSTER, DISPUTED, EMPTY, Node, Topology, Watcher, agreement
 
 HEALTHY = "healthy"  # nothing to do
 ACT = "act"  # the actions are safe
@@ -111,6 +111,8 @@ def make_plan(topology: Topology, findings: Sequence[Finding] = ()) -> Plan:
             f"Estate {topology.service} cannot be looked at: {'; '.join(topology.reasons)}. "
             "Check that the control node reaches its hosts (ansible -m ping), then run this again."
         )
+    elif topology.state == CLUSTER:
+        plan = Plan(HEALTHY, "")
     elif topology.state == DISPUTED:
         plan = _refuse(_dispute(topology))
     else:
@@ -149,6 +151,11 @@ def _restore_primary(topology: Topology) -> Plan:
     """No live primary: the smallest safe step that gives the estate one."""
     old = topology.nodes.get(topology.last_primary or "")
     candidates = good_replicas(topology)
+    if old is not None and old.closed:
+        return _refuse(
+            f"{old.name} runs and lets nobody in ({old.error}): no failover mends that, so nothing is changed. Do what "
+            "the findings say, then run this again."
+        )
     if topology.sentinels:
         if topology.majority and candidates:
             return _fail_over(topology, old, candidates, "sentinel")
@@ -364,7 +371,7 @@ def _why_not_startable(node: Node) -> str:
 
 def _summary(topology: Topology, plan: Plan) -> str:
     if plan.verdict == HEALTHY:
-        return f"{topology.primary} is the primary, and everybody agrees."
+        return f"{agreement(topology)}."
     if plan.verdict == DEGRADED:
         return f"{topology.primary} is the primary and in service, but something is left to do."
     return f"{topology.primary} is the primary; {len(plan.actions)} step(s) bring the rest back."

@@ -16,8 +16,13 @@ from typing import Any, Collection, Mapping, Optional, Sequence
 EMPTY = "empty"  # every host answered, no server runs and none has data: free to bootstrap
 AGREED = "agreed"  # one live primary, and nobody whose word counts says otherwise
 NO_PRIMARY = "no_primary"  # there is an estate, but no live node is a primary
+CLUSTER = "cluster"  # a Redis Cluster: many primaries, as is right
 DISPUTED = "disputed"  # several live primaries, or the sentinels' majority names another node
 BLIND = "blind"  # no host could look
+
+# Words of client.reason that a server says which is there.
+_REFUSALS = ("auth", "noperm")
+_CLOSED = (*_REFUSALS, "maxclients", "dropped", "tls")
 
 
 @dataclass
@@ -56,6 +61,11 @@ class Node:
             return False
         stopped = self.unit.get("active") == "inactive" and self.unit.get("result") == "success"
         return stopped or self.unit.get("load") == "masked"
+
+    @property
+    def closed(self) -> bool:
+        """It runs and lets nobody in, for a reason that no failover mends: full, a login, a certificate."""
+        return not self.alive and not self.unit_down and (self.error or "").partition(":")[0] in _CLOSED
 
     @property
     def has_data(self) -> bool:
@@ -125,6 +135,13 @@ class Topology:
     def majority(self) -> bool:
         """Whether more than half of the configured sentinels are alive and know the service."""
         return len(self.watchers_alive) * 2 > len(self.sentinels)
+
+
+def agreement(topology: Topology) -> str:
+    """What there is to say of an estate that is well."""
+    if topology.state == CLUSTER:
+        return f"all {len([node for node in topology.nodes.values() if node.alive])} nodes of the cluster answer"
+    return f"{topology.primary} is the primary, and everybody agrees"
 
 
 def build(
@@ -248,6 +265,14 @@ def _decide(topology: Topology, looked: bool, answered: bool) -> None:
             if not answered
             else "no host of the estate has the Python library redis, so none could look"
         )
+        return
+    if any(node.view.get("cluster") for node in topology.nodes.values()):
+        topology.state = CLUSTER
+        return
+    shut = [node for node in topology.nodes.values() if node.closed and str(node.error).startswith(_REFUSALS)]
+    if shut and not topology.claims:
+        said = ", ".join(f"{node.name} ({node.error})" for node in shut)
+        topology.reasons.append(f"the login is refused by {said}, and nobody else is a primary")
         return
     if not topology.claims:
         _decide_without_claims(topology)

@@ -12,6 +12,11 @@ from .. import topology as topologies
 from ..facts import Facts, clean_text
 
 
+def word(error: str) -> str:
+    """The first word of an error, by which ``client.reason`` tells what kind it is."""
+    return error.partition(":")[0]
+
+
 @dataclass
 class Host:
     """One host's own evidence. ``observe.host`` says what its sections hold."""
@@ -223,3 +228,17 @@ class Case:
     def silent_applications(self) -> list[str]:
         """Application hosts that were asked and did not."""
         return [name for name in self.applications if name not in self.hosts and name not in self.unasked]
+
+    @cached_property
+    def jobs(self) -> tuple[str, Facts]:
+        """(host that looked, what it saw) of RQ's queues (``observe.jobs``).
+
+        The application's own look counts first, since it knows the database, then the primary's, then any server's.
+        """
+        primary = self.last_primary
+        servers = [server.host for server in (primary, *self.servers) if server is not None and server.host is not None]
+        for host in (*self.application_hosts, *servers):
+            seen = host.section("jobs")
+            if seen.flag("reachable"):
+                return host.name, seen
+        return "", Facts({})

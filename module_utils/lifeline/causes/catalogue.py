@@ -4,7 +4,20 @@
 
 from __future__ import annotations
 
-from . import config, disk, memory, process, replication, sentinel, symptom
+from . import (
+    clients,
+    cluster,
+    config,
+    disk,
+    memory,
+    network,
+    process,
+    replication,
+    rq,
+    security,
+    sentinel,
+    symptom,
+)
 from .base import Cause
 
 CATALOGUE: tuple[Cause, ...] = (
@@ -14,6 +27,11 @@ CATALOGUE: tuple[Cause, ...] = (
     *memory.CAUSES,
     *replication.CAUSES,
     *sentinel.CAUSES,
+    *clients.CAUSES,
+    *security.CAUSES,
+    *network.CAUSES,
+    *rq.CAUSES,
+    *cluster.CAUSES,
     *symptom.CAUSES,
 )
 

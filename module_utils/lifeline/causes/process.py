@@ -11,7 +11,9 @@ from .base import CERTAIN, CRITICAL, EVERYBODY, INFO, LIKELY, WARNING, Cause, Ma
 from .case import Case, Server
 from .signs import down, end_of_life, last_words, sample, samples
 
-SYMPTOMS = ("server_silent", "server_down", "replica_link_down", "no_primary", "application_cut_off", "sentinel_silent")
+# What a server that is gone shows in elsewhere, up to the applications' jobs.
+APPLICATIONS = ("application_cut_off", "units_unwell", "queue_unattended", "workers_gone", "endpoint_blind")
+SYMPTOMS = ("server_silent", "server_down", "replica_link_down", "no_primary", "sentinel_silent", *APPLICATIONS)
 
 # How the death of a process shows; whatever says why it died explains these.
 DEATHS = ("process_dead", "start_limit", "process_restarted", *SYMPTOMS)

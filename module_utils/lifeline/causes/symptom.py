@@ -9,7 +9,7 @@ from typing import Iterator
 
 from .base import CERTAIN, CRITICAL, EVERYBODY, WARNING, Cause, Match
 from .case import Case
-from .process import grade, peers_say, reach, unit_line
+from .process import APPLICATIONS, grade, peers_say, reach, unit_line
 from .signs import saving_fails
 
 UNKNOWN = "Read the evidence; nothing is done automatically."
@@ -70,11 +70,11 @@ def _application_cut_off(case: Case) -> Iterator[Match]:
 
 CAUSES = (
     Cause("no_primary", "", "symptom", "The estate has no primary", CRITICAL, "Every write until there is one.",
-          UNKNOWN, CAREFUL, _no_primary, ("replica_link_down", "application_cut_off")),
+          UNKNOWN, CAREFUL, _no_primary, ("replica_link_down", *APPLICATIONS)),
     Cause("server_down", "", "symptom", "A server does not run", WARNING, "One copy of the data less.",
-          UNKNOWN, CAREFUL, _server_down, ("replica_link_down", "no_primary", "application_cut_off")),
+          UNKNOWN, CAREFUL, _server_down, ("replica_link_down", "no_primary", *APPLICATIONS)),
     Cause("server_silent", "", "symptom", "A server does not answer", WARNING, "One copy of the data less.",
-          UNKNOWN, CAREFUL, _server_silent, ("replica_link_down", "no_primary", "application_cut_off")),
+          UNKNOWN, CAREFUL, _server_silent, ("replica_link_down", "no_primary", *APPLICATIONS)),
     Cause("replica_link_down", "", "symptom", "A replica lost its primary", WARNING,
           "This copy of the data falls behind.", UNKNOWN, CAREFUL, _link_down),
     Cause("saving_fails", "", "symptom", "A server can not save its data", WARNING,

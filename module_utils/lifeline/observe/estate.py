@@ -128,6 +128,7 @@ def parse_info(info: Mapping[str, Any]) -> dict[str, Any]:
         "run_id": str(info.get("run_id", "")),
         "uptime_s": number(info.get("uptime_in_seconds")),
         "loading": bool(number(info.get("loading"))),
+        "cluster": bool(number(info.get("cluster_enabled"))),
         "replid": str(info.get("master_replid", "")),
         "replid2": str(info.get("master_replid2", "")),
         "offset": number(info.get("master_repl_offset")),

@@ -12,7 +12,17 @@ import stat
 from typing import Any, Mapping, Optional, Sequence
 
 # The directives of redis.conf that say where the data is and what it was configured for; nothing secret among them.
-_CONFIG_WORDS = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename", "replicaof", "slaveof", "save")
+_CONFIG_WORDS = (
+    "dir",
+    "dbfilename",
+    "appendonly",
+    "appenddirname",
+    "appendfilename",
+    "replicaof",
+    "slaveof",
+    "save",
+    "aclfile",
+)
 
 # A manifest has a line a file; more than these bytes of one, or more names than these, are not looked at.
 MANIFEST_BYTES = 65536
@@ -37,8 +47,8 @@ def parse_config(text: str) -> dict[str, list[str]]:
 
 
 def data_files(config_file: str) -> dict[str, Any]:
-    """What lies on disk for an instance: ``{config, dir, aof_configured, rdb_configured, replicaof, rdb, aof,
-    free_bytes}``. Empty when there is no config file.
+    """What lies on disk for an instance: ``{config, dir, aof_configured, rdb_configured, replicaof, aclfile, rdb,
+    aof, free_bytes}``. Empty when there is no config file.
 
     ``rdb`` is null or what ``snapshot`` says, ``aof`` null or what ``append_only`` says. Only the ends of files are
     read, so the size of the data does not matter.
@@ -58,10 +68,15 @@ def data_files(config_file: str) -> dict[str, Any]:
         "aof_configured": _first(config, "appendonly", "no") == "yes",
         "rdb_configured": bool(save),
         "replicaof": replicaof,
+        "aclfile": _present(_first(config, "aclfile", "")),
         "rdb": snapshot(os.path.join(directory, _first(config, "dbfilename", "dump.rdb"))),
         "aof": append_only(aof_dir, _first(config, "appendfilename", "appendonly.aof")),
         "free_bytes": free_bytes(directory),
     }
+
+
+def _present(path: str) -> Optional[dict[str, Any]]:
+    return {"path": path, "exists": os.path.exists(path)} if path else None
 
 
 def _first(config: Mapping[str, Sequence[str]], name: str, default: str) -> str:

@@ -47,6 +47,12 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("task_hung", r"blocked for more than \d+ seconds"),
     ("start_limit", r"Start request repeated too quickly"),
     ("killed", r"code=killed, status=9/KILL"),
+    ("slow_script", r"Slow script detected"),
+    ("acl_error", r"because of ACL errors|Error loading ACLs"),
+    ("tls_error", r"Failed to load (?:certificate|private key)|Failed to configure TLS"),
+    ("nodes_file", r"corrupted cluster config file|already used by a different Redis Cluster node"),
+    ("unresolved", r"Can't resolve instance hostname|Failed to resolve hostname"),
+    ("sdown_over", r"-sdown "),
     ("started", r"Ready to accept connections|Server initialized"),
     ("denied", r"Permission denied"),
 )
