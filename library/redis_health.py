@@ -61,6 +61,9 @@ options:
   config_file:
     description: Configuration file of this host's Redis server; says where its data is.
     type: path
+  sentinel_config_file:
+    description: Configuration file of this host's sentinel. It is read only to know which secrets to leave out.
+    type: path
   depth:
     description:
       - V(brief) looks at what a topology is made of.
@@ -319,6 +322,7 @@ def main():
             },
             "units": {"type": "list", "elements": "str", "default": []},
             "config_file": {"type": "path"},
+            "sentinel_config_file": {"type": "path"},
             "depth": {"type": "str", "choices": ["brief", "full"], "default": "brief"},
             "unix_socket": {"type": "path"},
             "server_log": {"type": "path"},

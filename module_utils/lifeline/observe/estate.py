@@ -180,13 +180,14 @@ def _replica(value: Mapping[str, Any]) -> dict[str, Any]:
 def parse_sentinel(replies: Sequence[Any]) -> dict[str, Any]:
     """One sentinel's answers to MASTER, REPLICAS, SENTINELS, CKQUORUM and INFO sentinel, in that order.
 
-    An error reply to MASTER means that this sentinel does not know the service: ``known`` is false then.
+    An error reply to MASTER means that this sentinel does not know the service: ``known`` is false then, as it is when
+    the reply is nothing that a sentinel says.
     """
     master, replicas, sentinels, quorum, info = replies
     for reply in (master, info):
         if isinstance(reply, CONNECTION_ERRORS) and not _unknown_service(reply):
             raise reply
-    if isinstance(master, BaseException):
+    if not isinstance(master, (Mapping, list, tuple)):
         return {"known": False, **_own_state(info)}
     master_fields = fields(master)
     flags = master_fields.get("flags", "").split(",")
@@ -232,12 +233,12 @@ def fields(reply: Any) -> dict[str, str]:
     """Sentinel's flat ``[name, value, ...]`` (RESP2) or map (RESP3, or parsed by redis-py) as a dict of text."""
     if isinstance(reply, Mapping):
         return {str(key): _flag_text(value) for key, value in reply.items()}
-    flat = list(reply or [])
+    flat = list(reply) if isinstance(reply, (list, tuple)) else []
     return {str(flat[i]): str(flat[i + 1]) for i in range(0, len(flat) - 1, 2)}
 
 
 def _flag_text(value: Any) -> str:
-    return ",".join(sorted(value)) if isinstance(value, (set, frozenset, list, tuple)) else str(value)
+    return ",".join(sorted(map(str, value))) if isinstance(value, (set, frozenset, list, tuple)) else str(value)
 
 
 def _unknown_service(error: BaseException) -> bool:

@@ -29,21 +29,24 @@ from . import (
     system,
 )
 from .parallel import Section, side_by_side
-from .redact import Redactor
+from .redact import Redactor, secrets_of
 
 
 def look(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Module ``redis_health``: ``{evidence, endpoints}``, each where it was asked for; see its documentation."""
     credentials = Credentials.from_params(dict(params))
+    used = application.place(None, params["url_file"], params["url_variable"])
+    redact = Redactor({*_secrets(params, used), *secrets_of(params["config_file"], params["sentinel_config_file"])})
     found: dict[str, Any] = {}
     if params["endpoints"]:
         found["endpoints"] = fleet.look(fleet.targets(params["endpoints"], credentials))
     if params["name"]:
-        found["evidence"] = (_managed if params["url"] else _evidence)(params, credentials)
+        evidence = _managed(params, credentials) if params["url"] else _evidence(params, credentials, used, redact)
+        found["evidence"] = redact.document(evidence)
     return found
 
 
-def _evidence(params: Mapping[str, Any], credentials: Credentials) -> dict[str, Any]:
+def _evidence(params: Mapping[str, Any], credentials: Credentials, used: Any, redact: Redactor) -> dict[str, Any]:
     brief = estate.collect(
         params["name"],
         estate.endpoints(params["nodes"]),
@@ -55,7 +58,7 @@ def _evidence(params: Mapping[str, Any], credentials: Credentials) -> dict[str, 
     )
     if params["depth"] == "brief":
         return brief
-    return _with_sections(brief, _sections(params, brief, credentials), params["patience"] * 2)
+    return _with_sections(brief, _sections(params, brief, credentials, used, redact), params["patience"] * 2)
 
 
 def _with_sections(brief: dict[str, Any], sections: Mapping[str, Section], seconds: float) -> dict[str, Any]:
@@ -91,10 +94,10 @@ def _managed(params: Mapping[str, Any], login: Credentials) -> dict[str, Any]:
     return _with_sections(brief, sections, params["patience"] * 2)
 
 
-def _sections(params: Mapping[str, Any], brief: Mapping[str, Any], credentials: Credentials) -> dict[str, Section]:
+def _sections(
+    params: Mapping[str, Any], brief: Mapping[str, Any], credentials: Credentials, used: Any, redact: Redactor
+) -> dict[str, Section]:
     since = logs.window_start(params["log_minutes"])
-    used = application.place(None, params["url_file"], params["url_variable"])
-    redact = Redactor([params["login_password"] or "", *_secrets(used)])
     data_dir = str(brief["files"].get("dir") or "")
     paths = [*estate.DISK_PATHS, data_dir]
     sections: dict[str, Section] = {
@@ -126,8 +129,12 @@ def _sections(params: Mapping[str, Any], brief: Mapping[str, Any], credentials: 
     return sections
 
 
-def _secrets(used: Any) -> list[str]:
-    return [used[1].password or ""] if isinstance(used, tuple) else []
+def _secrets(params: Mapping[str, Any], used: Any) -> set[str]:
+    """The passwords that this look itself was given."""
+    told = {params["login_password"] or "", used[1].password or "" if isinstance(used, tuple) else ""}
+    if params["url"]:
+        told.add(parse_url(params["url"])[1].password or "")
+    return told - {""}
 
 
 def _own(params: Mapping[str, Any], kind: str) -> Optional[Endpoint]:

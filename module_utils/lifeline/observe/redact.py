@@ -1,33 +1,145 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Keep secrets out of evidence: what a log or a command line may hold is masked before anything else sees it."""
+"""Keep secrets out of evidence.
+
+Two nets: the secrets that this host's own files name are masked wherever they show, in every spelling that a log or a
+URL may give them; and whatever stands where a secret stands is masked, whoever wrote it. ``document`` goes over all of
+a host's evidence at the end, so that no look at the host has to think of it.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Iterable
+from typing import Any, Iterable, Mapping, Optional
+from urllib.parse import quote as url_quote
+from urllib.parse import quote_plus, unquote
+
+from ..config import directives
+from ..config import quote as config_quote
+from .shell import read
 
 MASK = "***"
 
-# Redis' and Sentinel's words that a secret follows, in redis.conf, in an ACL rule, in a command or in a URL.
-_AFTER_WORD = re.compile(
-    r"(?i)\b(requirepass|masterauth|auth-pass|sentinel-pass|tls-(?:client-)?key-file-pass|primaryauth|password|passwd|"
-    r"pass|secret|token|auth)(\s+|\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s'\"]+(?:\s+[^\s'\"]+)?)"
+# A secret as short as this is masked only where it stands as a word of its own in a sentence: in a role, a name or an
+# address it is chance.
+SHORT = 8
+SHORTEST = 4
+
+# No host's evidence has longer texts or lists, however much a server talks.
+TEXT_LIMIT, ITEMS_LIMIT = 2000, 2000
+
+_WHOLE_SETTING = "requirepass|masterauth|primaryauth|tls-(?:client-)?key-file-pass|sentinel-pass"
+_NAMED = r"[\w-]*(?:passw(?:or)?d|passphrase|secret|token|credential|apikey|api-key)[\w-]*|REDISCLI_AUTH|\w*_PASS"
+_QUOTED = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
+
+# (what stands before a secret and is kept, what is masked), each with the words that a line must hold to be looked at.
+_RULES: tuple[tuple[re.Pattern[str], re.Pattern[str], str], ...] = tuple(
+    (re.compile(hint, re.IGNORECASE), re.compile(pattern), kept)
+    for hint, pattern, kept in (
+        # Settings and commands whose rest is the secret, with blanks and quotes in it.
+        ("pass|auth", rf"(?i)\b({_WHOLE_SETTING})(['\"]?\s*[=:]?\s+|['\"]?\s*[=:]\s*).+", rf"\1\2{MASK}"),
+        (">>>", r"(?i)(>>> ['\"]?[\w-]*(?:pas|auth|secret)[\w-]*[\s=]+).+", rf"\1{MASK}"),
+        ("auth-pass", r"(?i)\b(auth-pass['\"]?\s+\S+\s+).+", rf"\1{MASK}"),
+        ("auth", r"(?i)(['\"]auth['\"]\s+).+|\b(hello\s+\d\s+auth\s+).+", rf"\1\2{MASK}"),
+        # Options of command lines: up to the next option.
+        ("-a|pass", r"(?<!\S)(--(?:pass|user-pass|authpass))(\s+|=)(?:.+?)(?=\s+-{1,2}[A-Za-z]|$)", rf"\1\2{MASK}"),
+        (
+            "(?:redis|valkey)-",
+            r"((?:redis|valkey)-(?:cli|benchmark)\b.*?\s-a)(\s*)(?:.+?)(?=\s+-{1,2}[A-Za-z]|$)",
+            rf"\1\2{MASK}",
+        ),
+        # name=value and name: value.
+        (
+            "pass|secret|token|cred|api|auth",
+            rf"(?i)\b({_NAMED})(['\"]?\s*[=:]\s*)(?:{_QUOTED}|[^\s,;&'\"]+)",
+            rf"\1\2{MASK}",
+        ),
+        # What is before the last @ of a URL.
+        ("://", r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s\"'<>]*@", rf"\1{MASK}@"),
+        # Passwords and hashes in the rules of a user.
+        ("user|acl|modifier|rule", r"(['\"])([><])(?:\\.|(?!\1).)*\1", rf"\1\2{MASK}\1"),
+        ("user|acl|modifier|rule", r"(?<![^\s'\"(])([><])(?![><=\s])[^\s'\"]+", rf"\1{MASK}"),
+        ("[0-9a-f]{64}", r"([#!]?)\b[0-9a-f]{64}\b", rf"\1{MASK}"),
+    )
 )
-_ACL_RULE = re.compile(r"(?<![\w-])([><#!])[^\s'\"]{4,}")
-_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@]*@")
 
 
 class Redactor:
     """Masks known secrets, and whatever stands where a secret stands."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = sorted({secret for secret in secrets if secret and len(secret) > 2}, key=len, reverse=True)
+        spellings = {spelling for secret in secrets if len(secret) >= SHORTEST for spelling in _spellings(secret)}
+        self._long = _any_of([spelling for spelling in spellings if len(spelling) >= SHORT], "", "")
+        self._short = _any_of([spelling for spelling in spellings if len(spelling) < SHORT], r"(?<!\w)", r"(?!\w)")
 
     def __call__(self, text: str) -> str:
-        """The text without secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        text = _URL.sub(rf"\1{MASK}@", text)
-        text = _AFTER_WORD.sub(rf"\1\2{MASK}", text)
-        return _ACL_RULE.sub(rf"\1{MASK}", text)
+        """A sentence, a line of a log or of a command without secrets."""
+        text = self._known(text)
+        if self._short is not None:
+            text = self._short.sub(MASK, text)
+        for hint, pattern, kept in _RULES:
+            if hint.search(text):
+                text = pattern.sub(kept, text)
+        return text
+
+    def _known(self, text: str) -> str:
+        return self._long.sub(MASK, text) if self._long is not None else text
+
+    def document(self, value: Any) -> Any:
+        """Evidence without secrets, its texts and lists cut to what any host has."""
+        if isinstance(value, str):
+            return self._text(value[:TEXT_LIMIT])
+        if isinstance(value, Mapping):
+            pairs = list(value.items())[:ITEMS_LIMIT]
+            return {self._text(key) if isinstance(key, str) else key: self.document(item) for key, item in pairs}
+        if isinstance(value, (list, tuple)):
+            return [self.document(item) for item in value[:ITEMS_LIMIT]]
+        return value
+
+    def _text(self, text: str) -> str:
+        """Names, roles and addresses have no blanks; in them only what is certainly a secret is masked."""
+        return self(text) if " " in text or "://" in text or "=" in text else self._known(text)
+
+
+def _any_of(words: list[str], before: str, after: str) -> Optional[re.Pattern[str]]:
+    longest_first = sorted(words, key=lambda word: (-len(word), word))
+    return re.compile(f"{before}(?:{'|'.join(map(re.escape, longest_first))}){after}") if words else None
+
+
+def _spellings(secret: str) -> set[str]:
+    """A secret as it is, as a URL and as a configuration file write it."""
+    told = {secret, url_quote(secret, safe=""), url_quote(secret), quote_plus(secret), unquote(secret)}
+    told.add(secret.replace("\\", "\\\\").replace('"', '\\"'))
+    if "\0" not in secret:
+        told.add(config_quote(secret).strip('"'))
+    return {spelling for spelling in told if len(spelling) >= SHORTEST}
+
+
+def secrets_of(*files: Optional[str]) -> set[str]:
+    """The secrets in configuration files of Redis and Sentinel, and in the ACL files that they name."""
+    found: set[str] = set()
+    for path in files:
+        text = read(path, 1 << 20) if path else ""
+        found |= secrets_in(text)
+        for name, arguments in directives(text):
+            if name == "aclfile" and arguments:
+                found |= secrets_in(read(arguments[0], 1 << 20))
+    return found
+
+
+_SECRET_SETTINGS = re.compile(rf"(?:{_WHOLE_SETTING})")
+
+
+def secrets_in(text: str) -> set[str]:
+    """The secrets that the lines of a configuration or ACL file set; hashes are none."""
+    found: set[str] = set()
+    for name, arguments in directives(text):
+        if arguments is None or not arguments:
+            continue
+        if _SECRET_SETTINGS.fullmatch(name):
+            found.add(" ".join(arguments))
+        elif name == "sentinel" and arguments[0].lower() in ("auth-pass", "sentinel-pass"):
+            found.add(arguments[-1])
+        elif name == "user":
+            found |= {rule[1:] for rule in arguments[1:] if rule[:1] in "><"}
+    return {secret for secret in found if secret}

@@ -1,0 +1,143 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""No secret enters evidence, and evidence stays evidence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lifeline.config import quote as config_quote
+from lifeline.observe.redact import Redactor, secrets_in, secrets_of
+
+P = "pl4nted"
+
+# Lines that real programs write, each with a secret in it that no file of this host names.
+WITH_SECRET = (
+    f">>> 'requirepass {P}'",
+    f">>> 'requirepass \"{P} with # blanks\"'",
+    f'>>> \'masterauth "a \\" quote and {P}"\'',
+    f">>> 'user app on >{P} ~* +@all'",
+    f">>> 'user app on \">{P} with blank\" ~* +@all'",
+    f">>> 'sentinel auth-pass redis {P} and more'",
+    f">>> 'sentinel sentinel-pass {P}'",
+    f">>> 'tls-key-file-pass {P}'",
+    f">>> 'requirepas={P}'",
+    f">>> 'reqirepass {P} x'",
+    f"Error in ACL SETUSER modifier '>{P}': Syntax error",
+    f"users.acl:2: user app on #{'ab' * 32} ~* +@all: {P.replace(P, '')}Syntax error",
+    f'1700000000.1 [0 127.0.0.1:5] "AUTH" "app" "{P}"',
+    f'1700000000.1 [0 127.0.0.1:5] "HELLO" "3" "AUTH" "app" "{P}"',
+    f"HELLO 3 AUTH app {P}",
+    f"redis-cli -h 10.0.0.1 -a {P} PING",
+    f"redis-cli -a{P} PING",
+    f"/usr/bin/redis-cli --user app --pass {P} -p 6379",
+    f"valkey-cli --pass={P}",
+    f"REDISCLI_AUTH={P} redis-cli PING",
+    f"/usr/bin/redis-server *:6379 --requirepass {P} with blank --masterauth {P}",
+    f"Error connecting to redis://:{P}@10.0.0.1:6379/0: timed out",
+    f"Error connecting to rediss://app:{P}%2Fx/@{P}@10.0.0.1:6379/0",
+    f"django: SECRET_KEY={P}",
+    f"config: {{'password': '{P} x', 'host': 'a'}}",
+    f'{{"db_password": "{P} x", "token":"{P}"}}',
+    f"--requirepass={P}",
+)
+
+# What an operator needs to read as it is.
+KEPT = (
+    "Unable to AUTH to MASTER: -WRONGPASS invalid username-password pair or user is disabled.",
+    "MASTER aborted replication with an error: NOAUTH Authentication required.",
+    "(Non critical) Master does not understand REPLCONF listening-port: -NOAUTH Authentication required.",
+    ">>> 'foo bar'",
+    ">>> 'maxmemory 10xb'",
+    "*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***",
+    "Reading the configuration file, at line 2277",
+    "Background saving terminated by signal 9",
+    "MASTER <-> REPLICA sync: Flushing old data",
+    "+sdown master redis 10.0.0.1 6379",
+    "-failover-abort-no-good-slave master redis 10.0.0.1 6379",
+    "Client id=7 addr=10.0.0.9:40000 scheduled to be closed ASAP for overcoming of output buffer limits.",
+    "Memory cgroup out of memory: Killed process 612 (redis-server) total-vm:1kB, anon-rss:2kB",
+    "Failed opening the temp RDB file temp-1.rdb (in server root dir /var/lib/redis) for saving: Permission denied",
+    "oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo",
+    "user app has no permission to run the 'flushall' command",
+    "WARNING Memory overcommit must be enabled! a > b, c < d",
+)
+
+
+@pytest.mark.parametrize("line", WITH_SECRET)
+def test_what_stands_where_a_secret_stands_is_masked(line: str) -> None:
+    assert P not in Redactor()(line)
+    assert "ab" * 32 not in Redactor()(line)
+
+
+@pytest.mark.parametrize("line", KEPT)
+def test_what_is_no_secret_is_left_as_it_is(line: str) -> None:
+    assert Redactor(["s3cret-of-this-host"])(line) == line
+
+
+SECRETS = (
+    "with blank",
+    'qu"ote',
+    "apo'strophe",
+    "hash#tag",
+    "per%cent",
+    "back\\slash",
+    "sl/ash@at:colon",
+    "umläut-ß",
+    "short1",
+)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_known_secret_is_masked_in_every_spelling(secret: str) -> None:
+    redact = Redactor([secret])
+    for text in (
+        f"he said {secret} aloud",
+        f"url {quote(secret, safe='')} of it",
+        f"conf {config_quote(secret)} of it",
+        f"twice {secret} and {secret}",
+    ):
+        masked = redact(text)
+        assert secret not in masked and quote(secret, safe="") not in masked and "***" in masked
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"), min_size=4, max_size=30))
+def test_a_secret_that_redis_conf_holds_is_known(secret: str) -> None:
+    text = f"# requirepass nothing\nrequirepass {config_quote(secret)}\nuser app on {config_quote('>' + secret)} ~*\n"
+    assert secret in secrets_in(text)
+
+
+def test_files_that_a_configuration_names_are_read_too(tmp_path: Path) -> None:
+    acl = tmp_path / "users.acl"
+    acl.write_text("user a on >from-the-acl-file ~* +@all\nuser b on #" + "ab" * 32 + "\n")
+    server, sentinel = tmp_path / "redis.conf", tmp_path / "sentinel.conf"
+    server.write_text(f'port 1\nrequirepass "one two"\naclfile {acl}\nbroken "line\nmasterauth x1234\n')
+    sentinel.write_text("sentinel monitor m 127.0.0.1 1 2\nsentinel auth-pass m sentinels-own\n")
+    assert secrets_of(str(server), str(sentinel), None, str(tmp_path / "none")) == {
+        "one two", "x1234", "from-the-acl-file", "sentinels-own",
+    }  # fmt: skip
+
+
+def test_a_document_is_masked_everywhere_but_keeps_its_names() -> None:
+    redact = Redactor(["redis", "a-long-secret"])
+    document = {
+        "host": "redis1", "role": "master", "nodes": {"redis1": {"error": "said redis and a-long-secret"}},
+        "list": ["a-long-secret", {"key with a-long-secret": 1}], "number": 7, "none": None, "flag": True,
+    }  # fmt: skip
+    told = redact.document(document)
+    assert told["host"] == "redis1" and told["nodes"]["redis1"]["error"] == "said *** and ***"
+    assert told["list"] == ["***", {"key with ***": 1}]
+    assert (told["number"], told["none"], told["flag"]) == (7, None, True)
+    assert "a-long-secret" not in json.dumps(told)
+
+
+def test_a_document_is_cut_to_what_a_host_may_have() -> None:
+    told = Redactor().document(
+        {"text": "x" * 10_000_000, "list": [1] * 100_000, "dict": {str(i): i for i in range(99_999)}}
+    )
+    assert (len(told["text"]), len(told["list"]), len(told["dict"])) == (2000, 2000, 2000)
