@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from . import config, disk, memory, process, replication, sentinel, symptom
+from . import config, data, disk, memory, process, replication, sentinel, symptom
 from .base import Cause
 
 CATALOGUE: tuple[Cause, ...] = (
@@ -12,6 +12,7 @@ CATALOGUE: tuple[Cause, ...] = (
     *disk.CAUSES,
     *config.CAUSES,
     *memory.CAUSES,
+    *data.CAUSES,
     *replication.CAUSES,
     *sentinel.CAUSES,
     *symptom.CAUSES,

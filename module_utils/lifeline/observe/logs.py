@@ -69,7 +69,8 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("rebooted", r"[+]reboot master"),
     ("tilt", r"[+]tilt"),
     ("sentinel_unwritable", r"Sentinel config file \S+ is not writable|was not able to save the new configuration"),
-    ("started", r"Ready to accept connections|Server initialized"),
+    ("ready", r"Ready to accept connections"),
+    ("started", r"(?:Redis|Valkey) is starting"),
     ("denied", r"Permission denied"),
 )
 
