@@ -80,6 +80,9 @@ options:
   sentinel_log:
     description: Log file of this host's sentinel.
     type: path
+  sentinel_config:
+    description: Configuration file of this host's sentinel. Only whom it watches and who may write it are looked at.
+    type: path
   log_minutes:
     description: How far back logs and journals are read, in minutes. A log of any size costs no more than its tail.
     type: float
@@ -234,7 +237,7 @@ evidence:
     files:
       description: What O(config_file) says about persistence, and what lies on disk (sizes in bytes).
       type: dict
-      sample: {aof_configured: true, replicaof: null, aof: {size: 1048576, manifest: true}}
+      sample: {aof_configured: true, replicaof: null, aof: {size: 1048576, manifest: true, missing: []}}
     system:
       description: Processor, memory, pressure, network, kernel settings and disks of the host. With O(depth=full).
       type: dict
@@ -256,6 +259,10 @@ evidence:
       description: What the host's own server says in detail, without secrets. With O(depth=full).
       type: dict
       sample: {reachable: true, via: tcp, info: {maxmemory: 0}, config: {maxclients: "10000"}}
+    sentinel_config:
+      description: Whom the sentinel's file watches, and whether it may be rewritten. With O(sentinel_config).
+      type: dict
+      sample: {exists: true, writable: true, monitor: {host: 192.0.2.11, port: 6379, quorum: 2}}
     application:
       description: Whether the application's URL is answered from here, and by whom. With O(url_file).
       type: dict
@@ -327,6 +334,7 @@ def main():
             "unix_socket": {"type": "path"},
             "server_log": {"type": "path"},
             "sentinel_log": {"type": "path"},
+            "sentinel_config": {"type": "path"},
             "log_minutes": {"type": "float", "default": 15.0},
             "patience": {"type": "float", "default": 2.0},
             "url_file": {"type": "path"},

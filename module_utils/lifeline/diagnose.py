@@ -176,10 +176,11 @@ def explain(sightings: Sequence[Sighting]) -> None:
     """Put each consequence under what explains it; a cause before a symptom, the nearest before the rest."""
     explaining = _by_consequence(sightings)
     for sighting in sightings:
-        consequence, where = sighting.cause.id, sighting.match.where
+        where = sighting.match.where
         candidates = (
             other
-            for subject in (where, EVERYBODY)
+            for subject in (where, *sighting.match.stems_from, EVERYBODY)
+            for consequence in (sighting.cause.id, sighting.cause.like)
             for other in explaining.get((consequence, subject), ())
             if other is not sighting and other.root is not sighting
         )

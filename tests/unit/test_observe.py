@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from lifeline import observe
 from lifeline.client import CONNECTION_ERRORS
 from lifeline.node import PRESERVE_DIR, copy_data, follow_in_text
+from lifeline.observe import watched
 from lifeline.observe.files import parse_manifest, snapshot
 from lifeline.plan import outage_began
 
@@ -115,6 +118,29 @@ def test_a_snapshot_is_judged_by_its_ends(tmp_path: Path) -> None:
 @given(st.text(max_size=300))
 def test_any_manifest_is_read_without_a_traceback(text: str) -> None:
     assert all(set(entry) == {"name", "type"} for entry in parse_manifest(text))
+
+
+SENTINEL_CONF = """port 26379
+sentinel monitor orders 192.0.2.1 6379 2
+sentinel monitor "other" 192.0.2.9 6379 3
+sentinel auth-pass orders planted-secret
+sentinel config-epoch orders 7
+"""
+
+
+def test_of_a_sentinels_file_only_what_it_watches_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "sentinel.conf"
+    file.write_text(SENTINEL_CONF)
+    file.chmod(0o440)
+    me = pwd.getpwuid(os.getuid()).pw_name
+    units = {"redis-sentinel.service": {"user": "daemon" if me == "root" else me}}
+    seen = watched.look(str(file), "orders", units)
+    assert seen["monitor"] == {"host": "192.0.2.1", "port": 6379, "quorum": 2}
+    assert (seen["epoch"], seen["exists"], str(file) in seen["denied"]) == (7, True, True)
+    assert "planted-secret" not in str(seen)
+    assert watched.look(str(file), "orders", {})["denied"] == {}
+    assert watched.parse(SENTINEL_CONF, "absent") == {"monitor": None, "epoch": 0}
+    assert watched.look(str(tmp_path / "none"), "orders", {})["exists"] is False
 
 
 def test_no_persistence_and_no_files(tmp_path: Path) -> None:

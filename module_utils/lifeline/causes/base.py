@@ -27,6 +27,7 @@ class Match:
     ``where``: name of the node, sentinel or host it was seen in (the estate's own name where it concerns all).
     ``lines``: the evidence, each a line that a person can check.
     ``affects``: subjects whose symptoms this sighting explains, besides ``where``; ``EVERYBODY`` for all.
+    ``stems_from``: subjects whose own faults may be behind this sighting, besides ``where``.
     ``severity``, ``sure``: other than the cause's own. ``data``: figures for the report and the remedy.
     """
 
@@ -36,6 +37,7 @@ class Match:
     severity: Optional[str] = None
     sure: str = CERTAIN
     data: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    stems_from: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> set[str]:
@@ -51,6 +53,7 @@ class Cause:
     ``explains``: ids of causes that are its consequences in the subjects of each sighting.
     ``remedy``: what to do, as a person reads it; ``avoid``: what not to do, and what that costs.
     ``task``: name of the task file that does it, where that is safe without a person.
+    ``like``: id of a symptom that this is another face of: whatever explains that one explains this.
     """
 
     id: str
@@ -64,6 +67,7 @@ class Cause:
     detect: Callable[[Case], Iterable[Match]]
     explains: tuple[str, ...] = ()
     task: str = ""
+    like: str = ""
 
     @property
     def is_symptom(self) -> bool:

@@ -96,7 +96,7 @@ def snapshot(path: str) -> Optional[dict[str, Any]]:
     found: dict[str, Any] = {
         "size": state.st_size,
         "mtime": round(state.st_mtime, 3),
-        "owner": _user(state.st_uid),
+        "owner": user_name(state.st_uid),
         "mode": f"{stat.S_IMODE(state.st_mode):04o}",
         "header": "",
         "complete": None,
@@ -114,7 +114,8 @@ def snapshot(path: str) -> Optional[dict[str, Any]]:
     return found
 
 
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """The user of that number, or the number itself where nobody has it."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

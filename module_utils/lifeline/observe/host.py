@@ -27,6 +27,7 @@ from . import (
     services,
     start,
     system,
+    watched,
 )
 from .parallel import Section, side_by_side
 from .redact import Redactor, secrets_of
@@ -112,6 +113,8 @@ def _sections(
         sections["start"] = lambda: start.look(config, brief["units"])
     if own is not None:
         sections["connections"] = lambda: connections.look(own.port)
+    if params["sentinel_config"]:
+        sections["sentinel_config"] = lambda: watched.look(params["sentinel_config"], params["service"], brief["units"])
     if own is not None and brief["library"]:
         sections["server"] = lambda: server.look(own, params["unix_socket"], credentials)
         sections["jobs"] = lambda: _jobs(params, server.ways(own, params["unix_socket"]), credentials, 0)
