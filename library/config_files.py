@@ -32,8 +32,13 @@ options:
         choices: [file, directory, absent]
         default: file
       content:
-        description: All of the file. Needed for V(file).
+        description: All of the file. Needed for V(file), unless O(files[].settings) is given.
         type: str
+      settings:
+        description:
+          - Settings of a configuration file of Redis or Sentinel that are changed in place; the rest of the file stays.
+          - For a server that does not run, since one that does writes its file itself. Not for secrets.
+        type: dict
       owner:
         description:
           - User name or id. Without it an existing owner is kept; a new path belongs to the user who runs the module.
@@ -125,13 +130,15 @@ def entry_spec(secret):
             "path": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["file", "directory", "absent"], "default": "file"},
             "content": {"type": "str", "no_log": secret},
+            "settings": {"type": "dict"},
             "owner": {"type": "str"},
             "group": {"type": "str"},
             "mode": {"type": "str"},
             "force": {"type": "bool", "default": True},
             "validate": {"type": "list", "elements": "str"},
         },
-        "required_if": [("state", "file", ("content",))],
+        "required_if": [("state", "file", ("content", "settings"), True)],
+        "mutually_exclusive": [("content", "settings")],
     }
 
 

@@ -61,6 +61,12 @@ options:
     type: list
     elements: path
     default: []
+  start_settings:
+    description:
+      - Settings of the Sentinel's file that count at the start only, such as C(bind) and C(port). No command changes
+        them; those that differ are in RV(restart_required).
+    type: dict
+    default: {}
   replicas:
     description: Replicas that the Sentinel must come to see.
     type: int
@@ -120,7 +126,9 @@ commands:
   elements: str
   sample: [SENTINEL SET redis down-after-milliseconds 5000]
 restart_required:
-  description: Those of O(start_files) that were changed since the Sentinel started.
+  description:
+    - Those of O(start_files) that were changed since the Sentinel started, and those of O(start_settings) that its
+      file has otherwise.
   returned: always
   type: list
   elements: str
@@ -168,6 +176,7 @@ def main():
         "config_file": {"type": "path"},
         "acl_file": {"type": "path"},
         "start_files": {"type": "list", "elements": "path", "default": []},
+        "start_settings": {"type": "dict", "default": {}},
         "replicas": {"type": "int", "default": 0},
         "sentinels": {"type": "int", "default": 1},
         "wait_after_change": {"type": "bool", "default": True},

@@ -221,6 +221,12 @@ def edited(text: str, changes: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
+def drift(text: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Those of ``wanted`` that the file does not set to that value."""
+    have = file_values(text)
+    return {name: value for name, value in wanted.items() if name not in have or not same(name, have[name], value)}
+
+
 def _lines(name: str, value: str) -> list[str]:
     """The lines that set one setting."""
     if name == "client-output-buffer-limit":

@@ -15,9 +15,10 @@ import re
 import stat
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
-from typing import Any, Optional
+from dataclasses import dataclass, field, replace
+from typing import Any, Mapping, Optional
 
+from .config import checked, drift, edited
 from .errors import LifelineError
 
 VALIDATE_SECONDS = 30
@@ -38,6 +39,7 @@ class Wanted:
     force: bool = True
     validate: tuple[str, ...] = ()
     secret: bool = False
+    settings: Optional[Mapping[str, str]] = None
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     wanted = read_wanted(params)
     changes: list[Change] = []
     removed: set[str] = set()
-    for one in wanted:
-        current = inspect(one.path, follow=one.state == "directory")
+    for entry in wanted:
+        current = inspect(entry.path, follow=entry.state == "directory")
+        one = with_settings(entry, current)
         change = plan(one, current, _id("user", one.owner, check), _id("group", one.group, check))
         if change is None:
             continue
@@ -113,9 +116,23 @@ def read_wanted(params: dict[str, Any]) -> list[Wanted]:
                     force=entry.get("force", True),
                     validate=validate,
                     secret=key == "secret_files",
+                    settings=None if entry.get("settings") is None else checked(entry["settings"]),
                 )
             )
     return result
+
+
+def with_settings(wanted: Wanted, current: Current) -> Wanted:
+    """``wanted`` with the content that its settings make of the file that is there; lines that are right stay.
+
+    Raises LifelineError when there is no file.
+    """
+    if wanted.settings is None:
+        return wanted
+    if current.kind != "file":
+        raise LifelineError(f"config_files: there is no file {wanted.path} to change settings in: write it first.")
+    text = current.content.decode("utf-8", "surrogateescape")
+    return replace(wanted, content=edited(text, drift(text, wanted.settings)).encode("utf-8", "surrogateescape"))
 
 
 def read_mode(path: str, text: Optional[str]) -> Optional[int]:

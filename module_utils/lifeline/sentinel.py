@@ -15,7 +15,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from . import acl
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
-from .config import HIDDEN, split, text_of
+from .config import HIDDEN, checked, drift, split, text_of
 from .configure import newer_files, read_text
 from .errors import LifelineError
 
@@ -233,15 +233,14 @@ class _Sentinel:
                     ) from error
                 time.sleep(POLL_SECONDS)
         newer = newer_files(self.params["start_files"], int(info["uptime_in_seconds"]), time.time())
-        self.result["restart_required"] = newer
         own = {
             option: _config_value(self._sentinel("CONFIG", "GET", option))
             for option in ("sentinel-user", "sentinel-pass")
         }
         path = self.params["config_file"] or info.get("config_file")
-        return Current(
-            state=self._state(name), stored=stored_secrets(read_text(path) or "", name) if path else {}, own=own
-        )
+        text = (read_text(path) or "") if path else ""
+        self.result["restart_required"] = [*newer, *drift(text, checked(self.params["start_settings"]))]
+        return Current(state=self._state(name), stored=stored_secrets(text, name), own=own)
 
     def _state(self, name: str) -> Optional[Mapping[str, Any]]:
         found: Mapping[str, Mapping[str, Any]] = self._sentinel("MASTERS", parsed=True)

@@ -182,3 +182,28 @@ def test_only_an_empty_directory_is_removed(run, place):
     (place / "d" / "theirs").unlink()
     assert run(options)["changed_paths"] == [f"{place}/d", f"{place}/d/ours"]
     assert tree(place) == {}
+
+
+def test_settings_change_in_place_and_the_rest_stays(run, place):
+    file = place / "sentinel.conf"
+    file.write_text('# learned\nbind "127.0.0.1" -::1\nport 26379\nsentinel monitor x 192.0.2.1 6379 2\n')
+    file.chmod(0o640)
+    same = {"secret_files": [{"path": str(file), "settings": {"bind": ["127.0.0.1", "-::1"], "port": 26379}}]}
+    assert not run(same).changed, "the same in other words"
+
+    options = {"secret_files": [{"path": str(file), "settings": {"bind": ["192.0.2.9", "127.0.0.1"], "tls-port": 0}}]}
+    before = tree(place)
+    assert run(options, check=True).changed
+    assert tree(place) == before
+    assert run(options).changed
+    assert file.read_text() == (
+        "# learned\nbind 192.0.2.9 127.0.0.1\nport 26379\nsentinel monitor x 192.0.2.1 6379 2\ntls-port 0\n"
+    )
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert not run(options).changed
+
+
+def test_settings_of_a_file_that_is_not_there_are_refused(run, place):
+    result = run({"files": [{"path": f"{place}/none.conf", "settings": {"port": 1}}]}, fails=True)
+    assert "there is no file" in result["msg"]
+    assert tree(place) == {}

@@ -66,6 +66,20 @@ def test_only_what_differs_is_set(redis_server: Servers, run_module: Modules) ->
     assert sentinel.client().execute_command("SENTINEL", "MYID") == before
 
 
+def test_what_counts_at_the_start_only_asks_for_a_restart(redis_server: Servers, run_module: Modules) -> None:
+    primary = redis_server()
+    sentinel = redis_server.sentinel(ESTATE, primary)
+    file = sentinel.directory / "redis.conf"
+    wanted = options(sentinel, primary, config_file=str(file), start_settings={"port": sentinel.port})
+    run_module("redis_sentinel", wanted)
+    assert run_module("redis_sentinel", wanted)["restart_required"] == []
+    before = file.read_text()
+    moved = run_module("redis_sentinel", {**wanted, "start_settings": {"port": 1, "bind": ["127.0.0.1", "-::1"]}})
+    assert not moved.changed
+    assert "port" in moved["restart_required"]
+    assert file.read_text() == before
+
+
 def test_passwords_survive_a_restart_and_drift_is_found(redis_server: Servers, run_module: Modules) -> None:
     """Sentinel writes passwords without quotes; one with a blank would keep it from ever starting again."""
     wire = stored_password(AWKWARD)
