@@ -12,7 +12,7 @@ from lab import UNIT, Lab, wait_for
 
 DATA = "/var/lib/redis/main"
 AOF = f"{DATA}/appendonlydir"
-KEPT = "/root/kept-by-faults"
+KEPT = "/var/tmp/kept-by-faults"
 CONFIG = "/etc/redis/redis-main.conf"
 NEWEST = f"$(ls -t {AOF}/*.incr.aof | head -1)"
 
