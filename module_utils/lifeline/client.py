@@ -18,6 +18,7 @@ try:
     import redis
     from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
+    from redis.exceptions import ResponseError as ResponseError
     from redis.retry import Retry
 
     HAS_REDIS = True
@@ -26,6 +27,9 @@ except ImportError:
 
     class RedisError(Exception):  # type: ignore[no-redef]
         """Stands in for redis-py's, so that ``except`` clauses stay valid without the library."""
+
+    class ResponseError(RedisError):  # type: ignore[no-redef]
+        """The same, for an answer that is an error."""
 
 
 CONNECTION_ERRORS = (RedisError, OSError)
