@@ -11,6 +11,7 @@ from typing import Any, Callable, Mapping
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lifeline import config, estate, plan, report
+from lifeline.failover import hosts
 
 
 def on_plain_data(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,6 +42,8 @@ class FilterModule:
             "lifeline_redis_conf": config.lines,
             "lifeline_stored_password": config.stored_password,
             "lifeline_plan": on_plain_data(plan.plan_from_evidence),
+            "lifeline_switch_plan": on_plain_data(hosts.switch_plan),
+            "lifeline_switch_batches": on_plain_data(hosts.batches),
             "lifeline_plan_text": on_plain_data(report.plan_text),
             "lifeline_outcome_text": on_plain_data(report.outcome_text),
         }

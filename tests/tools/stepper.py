@@ -62,7 +62,8 @@ def main() -> None:
     from lifeline.failover import ensure_primary
 
     order = json.loads(sys.stdin.readline())
-    owner, real = os.getpid(), redis.Redis.execute_command
+    owner = os.getpid()
+    real: Any = redis.Redis.execute_command
     reached: Optional[bool] = None
 
     def watched(client: Any, *words: Any, **options: Any) -> Any:
@@ -81,7 +82,8 @@ def main() -> None:
         print("stopped", flush=True)
         sys.stdin.readline()
 
-    redis.Redis.execute_command = watched  # type: ignore[method-assign]
+    redis_class: Any = redis.Redis
+    redis_class.execute_command = watched
     try:
         result = ensure_primary(order["params"], False)
     except LifelineError as error:

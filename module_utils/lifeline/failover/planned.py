@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import Any, Optional, Sequence
 
-from ..client import CONNECTION_ERRORS, Endpoint, ResponseError, reason
+from ..client import CONNECTION_ERRORS, Endpoint, answered, reason
 from ..errors import LifelineError
 from ..topology import Node, Topology
 from . import sentinels
@@ -242,7 +242,7 @@ class Switch:
             if self._handed_over(self.leader, limit):
                 self.close()
                 return
-            if self._held_s() >= limit:
+            if self._held_s() >= limit or self.session.role(self.there) == "silent":
                 break
         raise LifelineError(
             f"no sentinel promoted {self.target.name} within {self._held_s():.1f} s "
@@ -255,13 +255,17 @@ class Switch:
             self.session.tell(leader, *words)
         except CONNECTION_ERRORS as error:
             self.session.warnings.append(f"{leader.name}: {reason(error)}")
-            if isinstance(error, ResponseError) or reason(error).startswith("refused"):
+            if answered(error) or reason(error).startswith("refused"):
                 return False
         self.accepted = True
         return True
 
     def _handed_over(self, leader: Endpoint, limit: float) -> bool:
-        """Whether all sentinels that answer, a majority, name the target; False when the one that was asked died."""
+        """Whether all sentinels that answer, a majority, name the target.
+
+        False as soon as the target or the sentinel that was asked is dead: writers wait, and Sentinel must not take the
+        pause for an outage.
+        """
         wanted = (self.target.host, self.target.port)
         while self._held_s() < limit:
             names = {peer: sentinels.named(self.session, peer) for peer in self.session.sentinels.values()}
@@ -270,6 +274,9 @@ class Switch:
                 return True
             if names[leader] is None and wanted not in answers:
                 self.session.warnings.append(f"{leader.name} stopped answering after it was asked to fail over")
+                return False
+            if wanted not in answers and self.session.role(self.there) == "silent":
+                self.session.warnings.append(f"{self.target.name} stopped answering")
                 return False
             time.sleep(QUICK_S)
         return self.session.role(self.there) == "master" and self._any_names(wanted)
