@@ -104,13 +104,15 @@ lab-down: $(READY) ## Remove every trace of the lab
 	@$(say) "Removing the lab"
 	@ansible-playbook playbooks/lab.yml -e lab_hosts_state=absent
 
-.PHONY: bench-provision bench-recover bench-requeue
+.PHONY: bench-provision bench-recover bench-requeue bench-switchover
 bench-provision: $(READY) ## How long a provision.yml without changes takes
 	@$(PYTHON) tests/bench/provision.py
 bench-recover: $(READY) ## How long recover.yml takes to the first accepted write
 	@$(PYTHON) tests/bench/recover.py
 bench-requeue: $(READY) ## How fast lost jobs are put back
 	@$(PYTHON) tests/bench/requeue.py
+bench-switchover: $(READY) ## What moving the primary costs writers and jobs, beside a bare SENTINEL FAILOVER
+	@$(PYTHON) tests/bench/switchover.py
 
 .PHONY: clean
 clean: ## Remove what setting up and testing left in this directory (the lab is lab-down's)
