@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 from ..errors import LifelineError
 from ..topology import AGREED, DISPUTED, Topology
+from . import sentinels
 from .candidates import why_none
 from .planned import KEPT, SWITCHED, Switch
 from .session import Session, wait
@@ -68,6 +69,7 @@ def _ensure(session: Session, params: dict[str, Any], check: bool) -> dict[str, 
 def _settled(session: Session, topology: Topology, wanted: str, check: bool) -> dict[str, Any]:
     """There is the primary that was asked for. What a run that was killed left behind is tidied up."""
     plan = leftovers(topology).lines(topology.primary)
+    plan += [f"{name}: failover-timeout as the others have it" for name in sentinels.hurried(session)]
     if not check:
         tidy(session, topology)
     state = KEPT if wanted == "any" else SWITCHED

@@ -53,6 +53,7 @@ class Switch:
         self.pause_ms: Optional[int] = None
         self.accepted = False
         self.leader: Optional[Endpoint] = None
+        self.failover_timeout = ""
         budget = down_after_ms(topology) - SENTINEL_SHARE_MS if session.sentinels else MOST_PAUSE_MS
         self.budget_ms = max(0, min(MOST_PAUSE_MS, budget))
 
@@ -141,6 +142,10 @@ class Switch:
         """Do it. However it ends, writers go on and priorities are what they were."""
         guard = Guard(self.session, self.old.name)
         try:
+            if self.session.sentinels:
+                self.failover_timeout = sentinels.failover_timeout(
+                    self.session, next(iter(self.session.sentinels.values()))
+                )
             for name, value in self.raise_to.items():
                 self.session.tell(self.session.nodes[name], "CONFIG", "SET", "replica-priority", value)
             sentinels.await_priorities(self.session, self.raise_to)
@@ -157,6 +162,7 @@ class Switch:
         finally:
             self._let_go()
             restore_priorities(self.session, {**self.raise_to, **raised(self.topology)})
+            sentinels.calm(self.session, sentinels.hurried(self.session), self.failover_timeout)
             guard.dismiss()
 
     def _failed(self, why: str) -> LifelineError:
@@ -267,11 +273,15 @@ class Switch:
         pause for an outage.
         """
         wanted = (self.target.host, self.target.port)
+        hurried = False
         while self._held_s() < limit:
             role = self.session.role(self.there)
             if role == "master":
                 self._demote()
-            names = {peer: sentinels.named(self.session, peer) for peer in self.session.sentinels.values()}
+            if role == "master" and not hurried and sentinels.named(self.session, leader) == wanted:
+                hurried = True
+                sentinels.end_at_once(self.session, leader)
+            names = {peer: sentinels.watched(self.session, peer) for peer in self.session.sentinels.values()}
             answers = [name for name in names.values() if name is not None]
             if len(answers) * 2 > len(names) and all(name == wanted for name in answers):
                 return True

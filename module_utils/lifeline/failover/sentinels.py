@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from ..client import CONNECTION_ERRORS, Endpoint
 from ..errors import LifelineError
 from ..observe import fields
-from .session import POLL_S, Session, wait
+from .session import Session, wait
 
 # Sentinel asks replicas for INFO every 10 s, and a second after the last time while it fails over. It notices only by
 # INFO that the replica which it promoted is a primary, and it promotes in its third tick (of 53 to 100 ms) after it was
@@ -20,10 +20,15 @@ from .session import POLL_S, Session, wait
 BEST_AGE_MS = (560, 690)
 
 # Longest time until a sentinel has asked a replica for INFO again, in seconds.
-INFO_S = 12.0
+INFO_S = 20.0
 
 # How long a sentinel may take to give a failover up, in seconds.
 CANCEL_S = 2.0
+
+# A failover-timeout that makes a sentinel end its failover in its next tick, in milliseconds. Nobody sets it for good,
+# so whoever finds it knows that a run was killed.
+AT_ONCE = "1"
+USUAL_TIMEOUT = "60000"
 
 
 def replicas(session: Session, sentinel: Endpoint) -> dict[tuple[str, int], dict[str, str]]:
@@ -39,6 +44,54 @@ def named(session: Session, sentinel: Endpoint) -> Optional[tuple[str, int]]:
     except CONNECTION_ERRORS:
         return None
     return (str(found[0]), int(found[1])) if found else None
+
+
+def watched(session: Session, sentinel: Endpoint) -> Optional[tuple[str, int]]:
+    """Whom one sentinel watches as the primary; None when it does not answer.
+
+    The one that fails over names the new one earlier than it watches it, and clients such as redis-py go by the latter.
+    """
+    try:
+        found = _master(session, sentinel)
+    except CONNECTION_ERRORS:
+        return None
+    return found.get("ip", ""), int(found.get("port", 0))
+
+
+def failover_timeout(session: Session, sentinel: Endpoint) -> str:
+    """failover-timeout of one sentinel, in milliseconds; what another one has, where a killed run left its own."""
+    for peer in (sentinel, *session.sentinels.values()):
+        with suppress(*CONNECTION_ERRORS):
+            found = _master(session, peer).get("failover-timeout", "")
+            if found and found != AT_ONCE:
+                return found
+    return USUAL_TIMEOUT
+
+
+def end_at_once(session: Session, sentinel: Endpoint) -> None:
+    """The replica was promoted: let the sentinel tell the other replicas now and be done, instead of waiting for them
+    for up to a second; until then it sends clients to the old primary."""
+    with suppress(*CONNECTION_ERRORS):
+        session.tell(sentinel, "SENTINEL", "SET", session.service, "failover-timeout", AT_ONCE)
+
+
+def hurried(session: Session) -> list[str]:
+    """Sentinels whose failover-timeout a killed run left so short that they could not fail over."""
+    found = []
+    for name, peer in session.sentinels.items():
+        with suppress(*CONNECTION_ERRORS):
+            if _master(session, peer).get("failover-timeout") == AT_ONCE:
+                found.append(name)
+    return found
+
+
+def calm(session: Session, names: Sequence[str], usual: str = "") -> None:
+    """Give sentinels their failover-timeout back."""
+    for name in names:
+        peer = session.sentinels[name]
+        with suppress(*CONNECTION_ERRORS):
+            value = usual or failover_timeout(session, peer)
+            session.tell(peer, "SENTINEL", "SET", session.service, "failover-timeout", value)
 
 
 def await_priorities(session: Session, wanted: Mapping[str, int]) -> None:
@@ -71,7 +124,7 @@ def best_moment(session: Session, target: Endpoint, seconds: float) -> list[Endp
     """Wait for the moment at which a sentinel will soon notice that ``target`` was promoted; all sentinels, that one
     first. Gives up waiting after ``seconds``: it is a matter of half a second, not of safety."""
     low, high = BEST_AGE_MS
-    end = time.monotonic() + min(seconds, INFO_S, max(0.0, session.left() - INFO_S))
+    end = time.monotonic() + min(seconds, INFO_S)
     while True:
         ages = {}
         for peer in session.sentinels.values():
@@ -95,13 +148,8 @@ def cancel(session: Session, sentinel: Endpoint) -> bool:
         state = _master(session, sentinel)
         if "failover_in_progress" not in state.get("flags", ""):
             return True
-        usual = state["failover-timeout"]
-        session.tell(sentinel, "SENTINEL", "SET", session.service, "failover-timeout", "1")
-        try:
-            gone = wait(lambda: _idle(session, sentinel), CANCEL_S)
-        finally:
-            session.tell(sentinel, "SENTINEL", "SET", session.service, "failover-timeout", usual)
-        return gone is not None
+        end_at_once(session, sentinel)
+        return wait(lambda: _idle(session, sentinel), CANCEL_S) is not None
     return False
 
 
@@ -112,6 +160,3 @@ def _idle(session: Session, sentinel: Endpoint) -> Optional[bool]:
 def _master(session: Session, sentinel: Endpoint) -> dict[str, str]:
     reply: Any = session.ask(sentinel, "SENTINEL", "MASTER", session.service)
     return fields(reply)
-
-
-__all__ = ["POLL_S", "await_priorities", "best_moment", "cancel", "named", "replicas"]

@@ -13,6 +13,7 @@ from typing import Any, Mapping, NoReturn, Optional
 from ..client import CONNECTION_ERRORS
 from ..plan import surplus_bytes
 from ..topology import AGREED, Topology
+from . import sentinels
 from .candidates import own_priority, raised
 from .session import POLL_S, Session, wait
 
@@ -58,7 +59,9 @@ def tidy(session: Session, topology: Topology) -> bool:
     for name in found.astray:
         follow(session, name, str(topology.primary))
     restore_priorities(session, found.priorities)
-    if not (found.astray or found.priorities):
+    hurried = sentinels.hurried(session)
+    sentinels.calm(session, hurried)
+    if not (found.astray or found.priorities or hurried):
         return False
     for node in topology.nodes.values():
         if node.alive:
@@ -170,3 +173,4 @@ def settle(session: Session, held: str) -> None:
         tidy(session, topology)
     release(session, held)
     restore_priorities(session, raised(session.look()))
+    sentinels.calm(session, sentinels.hurried(session))
