@@ -208,3 +208,32 @@ def test_a_lost_connection_is_made_again(scene: Scene) -> None:
     assert run.go_on()["state"] == "switched"
     scene.takes_writes()
     assert scene.lost() == []
+
+
+def test_without_sentinel_a_paused_primary_is_replaced_and_follows_when_it_wakes(
+    redis_server: Servers, run_module: Modules
+) -> None:
+    nodes, _ = estate(redis_server)
+    nodes[0].client().set("acknowledged", "yes")
+    nodes[0].client().wait(2, 2000)
+    nodes[0].freeze()
+    asked = {**options(nodes, []), "timeout": 40, "connect_timeout": 0.5, "command_timeout": 0.5}
+    done = run_module("redis_failover", asked)
+    assert (done["state"], done["loss_bytes"]) == ("switched", 0)
+    assert "had not sent to" in done["loss"]
+    nodes[0].thaw()
+    wait_for(lambda: roles(nodes).count("master") == 2, "a second primary")
+    finished = run_module("redis_failover", asked)
+    assert finished["changed"] and any("n1: REPLICAOF" in line for line in finished["commands"])
+    assert roles(nodes).count("master") == 1 and roles(nodes)[0] == "slave"
+    assert run_module("redis_failover", asked)["changed"] is False
+
+
+def test_a_primary_that_only_we_cannot_reach_is_not_replaced(redis_server: Servers, run_module: Modules) -> None:
+    nodes, _ = estate(redis_server)
+    client = nodes[0].client()
+    client.config_set("maxclients", 3)  # its two replicas and this connection
+    result = run_module("redis_failover", options(nodes, []), fails=True)
+    assert "n2 and n3 still hear from n1" in result["msg"] and result["refusals"]
+    client.config_set("maxclients", 100)
+    assert roles(nodes) == ["master", "slave", "slave"]

@@ -14,6 +14,13 @@ from load import Load
 from scene import Estate, Scene
 
 APP = "moveapp"
+WEIGHT = """
+import socket
+with socket.socket(socket.AF_UNIX) as channel:
+    channel.connect("/run/redis-endpoint/admin.sock")
+    channel.sendall(b"get weight replicas/move2\\n")
+    print(channel.recv(99))
+"""
 
 
 @dataclass
@@ -59,10 +66,7 @@ def story(scene: Scene, estate: Estate) -> Iterator[Story]:
         # A gate that nobody can pass, so that it is turned back.
         gate = ("-e", "failback_min_uptime=1", "-e", "failback_soak=1", "-e", "redis_switchover_most_error_percent=-1")
         play("turned back", "failback.yml", *gate)
-        told.weight = scene.on(
-            APP, "python3", "-c", "import socket; s = socket.socket(socket.AF_UNIX); "
-            "s.connect('/run/redis-endpoint/admin.sock'); s.sendall(b'get weight replicas/move2\\n'); print(s.recv(99))",
-        )  # fmt: skip
+        told.weight = scene.on(APP, "python3", "-c", WEIGHT)
         scene.ask(estate, told.primaries["turned back"], "SET", "rq:suspended", "1")
         play("suspended", "switchover.yml", "-e", "redis_switchover_target=move3", "-e", "redis_switchover_clients=url")
         told.url = re.sub(r"//.*@", "//", scene.on(APP, "grep", "^REDIS_URL", "/etc/rq/redis.env"))

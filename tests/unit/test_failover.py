@@ -162,6 +162,10 @@ def test_replicas_that_still_hear_the_primary_say_that_it_lives() -> None:
     set_all(estate, "redis1", reachable=False, error="timeout")
     assert candidates.disagreeing(estate.build()) == ["redis2", "redis3"]
     assert candidates.disagreeing(dead()) == []
+    for name in ("redis2", "redis3"):
+        for view in views(estate, name):
+            view["primary"]["last_io_s"] = candidates.PING_S + 1
+    assert candidates.disagreeing(estate.build()) == [], "a power cut leaves links that count as up"
 
 
 def test_each_node_that_cannot_be_promoted_is_told_why() -> None:

@@ -20,6 +20,9 @@ RAISED = 1_000_000
 # A target that is further behind than this would make writers wait too long, in bytes.
 MOST_LAG = 1024 * 1024
 
+# A primary says something to its replicas every 10 s at least; with a second for the way.
+PING_S = 11
+
 # Below this there is no room for a pause that Sentinel does not take for an outage, in milliseconds.
 LEAST_DOWN_AFTER_MS = 2000
 
@@ -116,9 +119,13 @@ def unplanned_refusals(
 
 
 def disagreeing(topology: Topology) -> list[str]:
-    """Replicas whose link to the primary that we cannot reach is up: then it is not dead (R7)."""
+    """Replicas that have heard lately of the primary that we cannot reach: then it is not dead (R7).
+
+    A link alone says nothing: after a power cut it counts as up for a minute.
+    """
     old = topology.last_primary
-    return [node.name for node in topology.nodes.values() if node.alive and node.follows == old and node.link_up]
+    linked = [node for node in topology.nodes.values() if node.alive and node.follows == old and node.link_up]
+    return [node.name for node in linked if int((node.view.get("primary") or {}).get("last_io_s", 0)) <= PING_S]
 
 
 def planned_refusals(topology: Topology, target: Node, stable: float, extra: Mapping[str, Any]) -> list[str]:

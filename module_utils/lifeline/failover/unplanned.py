@@ -15,6 +15,7 @@ from ..errors import LifelineError
 from ..topology import AGREED, Node, Topology
 from . import sentinels
 from .candidates import (
+    PING_S,
     candidates,
     disagreeing,
     loss_bytes,
@@ -53,8 +54,8 @@ class Promotion:
         best = self._best()
         by_hand = not self.session.sentinels
         found = unplanned_refusals(self.topology, best, self.most_loss, self.force, self.accepted, by_hand)
-        links = disagreeing(self.topology)
-        if links and not self.confirmed_dead:
+        links = self._still_hearing() if by_hand and not self.confirmed_dead else []
+        if links:
             found.append(
                 f"{' and '.join(links)} still hear from {self.topology.last_primary}, so it is not dead: look at the "
                 "network between it and this host (R7)"
@@ -66,6 +67,17 @@ class Promotion:
         loss = {"loss_bytes": loss_bytes(self.topology, best), "loss": self._loss(best)}
         result = self.by_replication(best, check) if by_hand else self.through_sentinel(best, check)
         return {**loss, **result}
+
+    def _still_hearing(self) -> list[str]:
+        """Replicas that go on hearing of the old primary. With Sentinel, the sentinels see to that question."""
+        links = disagreeing(self.topology)
+        if links:
+            wait(self._silent, min(PING_S + 1.0, self.session.left()))
+            links = disagreeing(self.session.look())
+        return links
+
+    def _silent(self) -> Optional[bool]:
+        return None if disagreeing(self.session.look()) else True
 
     def _best(self) -> Node:
         """Whom to promote. Raises LifelineError when there is nobody."""
