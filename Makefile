@@ -112,13 +112,15 @@ faults: $(READY) ## Bring every fault about on the lab and see whether diagnose.
 recover-faults: $(READY) ## Bring every fault about under load, recover from it, count the jobs (FAULTS="id family ...")
 	@$(PYTHON) tests/faults/recover.py $(FAULTS)
 
-.PHONY: bench-provision bench-recover bench-requeue
+.PHONY: bench-provision bench-recover bench-requeue bench-switchover
 bench-provision: $(READY) ## How long a provision.yml without changes takes
 	@$(PYTHON) tests/bench/provision.py
 bench-recover: $(READY) ## How long recover.yml takes to the first accepted write
 	@$(PYTHON) tests/bench/recover.py
 bench-requeue: $(READY) ## How fast lost jobs are put back; smaller with BENCH="--jobs 5000 --jobs-large 50000 --scaled"
 	@$(PYTHON) tests/bench/requeue.py $(BENCH)
+bench-switchover: $(READY) ## What moving the primary costs writers and jobs, beside a bare SENTINEL FAILOVER
+	@$(PYTHON) tests/bench/switchover.py
 
 .PHONY: clean
 clean: ## Remove what setting up and testing left in this directory (the lab is lab-down's)

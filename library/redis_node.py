@@ -39,6 +39,8 @@ options:
   preserve:
     description:
       - Whether to keep a copy of the data before it is overwritten by that of the primary.
+      - A running primary is saved to an RDB file while its writers wait, and that is checked and kept. Of a stopped
+        server the files are kept as they are.
       - The copy lies in the folder C(lifeline-preserved) of the data directory and is never removed by this module.
     type: bool
     default: false
@@ -99,6 +101,18 @@ preserved:
   returned: always
   type: str
   sample: /var/lib/redis/main/lifeline-preserved/20261123T030000Z
+quarantine:
+  description:
+    - What the copy holds; null without one. C(surplus_bytes) are bytes of the replication stream that the primary does
+      not have, null when the two have no common history. C(text) says it all.
+  returned: always
+  type: dict
+  sample:
+    path: /var/lib/redis/main/lifeline-preserved/20261123T030000Z
+    keys: 1200
+    bytes: 48210
+    surplus_bytes: 731
+    text: /var/lib/redis/main/lifeline-preserved/20261123T030000Z (1200 keys, 48210 bytes)
 """
 
 from ansible.module_utils.basic import AnsibleModule

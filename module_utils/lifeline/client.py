@@ -17,7 +17,7 @@ from .errors import LifelineError
 try:
     import redis
     from redis.backoff import NoBackoff
-    from redis.exceptions import RedisError
+    from redis.exceptions import RedisError, ResponseError
     from redis.retry import Retry
 
     HAS_REDIS = True
@@ -26,6 +26,9 @@ except ImportError:
 
     class RedisError(Exception):  # type: ignore[no-redef]
         """Stands in for redis-py's, so that ``except`` clauses stay valid without the library."""
+
+    class ResponseError(RedisError):  # type: ignore[no-redef]
+        """The same, for an answer that is an error."""
 
 
 CONNECTION_ERRORS = (RedisError, OSError)
@@ -128,6 +131,11 @@ def require_library() -> None:
             "The Python library redis is missing on this host: install the package python3-redis, "
             "or point ansible_python_interpreter at a Python that has it."
         )
+
+
+def answered(error: BaseException) -> bool:
+    """Whether the error is the server's own answer: then the command was refused, and nothing of it was done."""
+    return isinstance(error, ResponseError)
 
 
 def reason(error: BaseException) -> str:

@@ -118,18 +118,42 @@ def running_mark(name: str) -> str:
 def admin(name: str, command: str) -> str:
     """What the running process answers on its socket, empty when it does not."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-            channel.settimeout(2)
-            channel.connect(f"/run/{name}/admin.sock")
-            channel.sendall(f"{command}\n".encode())
-            answer = b""
-            while True:
-                data = channel.recv(65536)
-                if not data:
-                    return answer.decode("utf-8", "replace")
-                answer += data
+        return say(name, command)
     except OSError:
         return ""
+
+
+def say(name: str, command: str) -> str:
+    """The running process's answer to a command on its socket. Raises OSError when there is none."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        channel.settimeout(2)
+        channel.connect(f"/run/{name}/admin.sock")
+        channel.sendall(f"{command}\n".encode())
+        answer = b""
+        while True:
+            data = channel.recv(65536)
+            if not data:
+                return answer.decode("utf-8", "replace")
+            answer += data
+
+
+def weigh(params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Module redis_read_weight: set a server's share of the reads, until the process is replaced or told otherwise."""
+    name, server = params["name"], re.sub(r"[^A-Za-z0-9_.-]", "_", params["server"])
+    try:
+        answer = say(name, f"get weight replicas/{server}")
+        if "No such" in answer:
+            return {"changed": False, "served": False, "before": None}
+        before = int(answer.split()[0])
+        changed = before != params["weight"]
+        refusal = say(name, f"set weight replicas/{server} {params['weight']}").strip() if changed and not check else ""
+    except (OSError, ValueError, IndexError) as error:
+        raise LifelineError(
+            f"The endpoint {name} on this host does not say its weights ({error}): is {name}.service running?"
+        ) from error
+    if refusal:
+        raise LifelineError(f"The endpoint {name} refuses weight {params['weight']} for {server}: {refusal}.")
+    return {"changed": changed, "served": True, "before": before}
 
 
 def unit_file(name: str) -> str:

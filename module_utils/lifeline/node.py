@@ -13,12 +13,13 @@ import re
 import shutil
 import subprocess
 import time
-from contextlib import closing
-from typing import Any, Callable, Optional
+from contextlib import closing, suppress
+from typing import Any, Callable, Mapping, Optional
 
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .errors import LifelineError
 from .observe import data_files, node_view, unit_states
+from .surplus import surplus_between
 from .waiting import until
 
 # Copies that a run kept lie beside the data, on the same file system, so that snapshots need no second copy.
@@ -57,6 +58,8 @@ class _Job:
         self.deadline = time.monotonic() + float(params["timeout"])
         self.timeout = float(params["timeout"])
         self.commands: list[str] = []
+        self.kept: Optional[dict[str, Any]] = None
+        self.paused = False
 
     def view(self) -> dict[str, Any]:
         return node_view(self.endpoint, self.credentials)
@@ -90,11 +93,14 @@ class _Job:
             if self._follows(view):
                 self._wait_linked(check)
                 return self._result(changed=False)
-            return self._turn(view, check)
+            try:
+                return self._turn(view, check)
+            finally:
+                self._release()
         if self._starting():
             self._wait_linked(check)
             return self._result(changed=False)
-        preserved = self._preserve(running=False, check=check)
+        preserved = self._preserve(check)
         self._seed_replicaof(check)
         self._start(check)
         self._wait_linked(check)
@@ -112,7 +118,7 @@ class _Job:
         return data_files(self.config_file).get("replicaof") == [self.primary_host, str(self.primary_port)]
 
     def _turn(self, view: dict[str, Any], check: bool) -> dict[str, Any]:
-        preserved = self._preserve(running=True, check=check)
+        preserved = self._quarantine(view, check) if view["role"] == "master" else self._preserve(check)
         self.commands += [f"REPLICAOF {self.primary_host} {self.primary_port}", "CONFIG REWRITE"]
         if view["role"] == "master":
             self.commands.append("CLIENT KILL TYPE normal SKIPME yes")
@@ -132,6 +138,12 @@ class _Job:
             ) from error
         self._wait_linked(check)
         return self._result(changed=True, preserved=preserved)
+
+    def _release(self) -> None:
+        """Let writers go on; as a replica, the server tells them where they are."""
+        if self.paused:
+            with suppress(*CONNECTION_ERRORS), closing(connect(self.endpoint, self.credentials)) as client:
+                client.execute_command("CLIENT", "UNPAUSE")
 
     def _follows(self, view: dict[str, Any]) -> bool:
         primary = view.get("primary") or {}
@@ -198,22 +210,67 @@ class _Job:
             commands=self.commands,
         )
 
-    def _preserve(self, running: bool, check: bool) -> Optional[str]:
-        """Copy what is on disk before a resync overwrites it. Returns the copy's directory."""
+    def _quarantine(self, view: dict[str, Any], check: bool) -> Optional[str]:
+        """Keep what a running primary holds as an RDB file before it follows another; returns its directory.
+
+        Its writers wait from before the snapshot until it follows, so that what they wrote last is in the copy too.
+        """
         if not self.preserve:
             return None
+        files, target = self._place()
+        if int(files.get("free_bytes") or 0) < view["used_memory"]:
+            raise LifelineError(
+                f"{files['dir']} has {files.get('free_bytes')} bytes free and {self.endpoint} holds "
+                f"{view['used_memory']} bytes, so its data cannot be kept; nothing was changed. Free some space."
+            )
+        others = node_view(Endpoint(self.primary_host, self.primary_port), self.credentials)
+        surplus = surplus_between(others, view) if others["reachable"] else None
+        self.commands += ["CLIENT PAUSE", f"BGSAVE, keep the snapshot in {target}"]
+        self.kept = {"path": target, "keys": view["keys"], "bytes": None, "surplus_bytes": surplus}
+        if check:
+            return target
+        client = connect(self.endpoint, self.credentials)
+        try:
+            client.execute_command("CLIENT", "PAUSE", int(self.timeout * 1000), "WRITE")
+            self.paused = True
+            self._snapshot()
+            self.kept["keys"] = self.view().get("keys")
+            folder, name = (next(iter(client.config_get(word).values())) for word in ("dir", "dbfilename"))
+        except CONNECTION_ERRORS as error:
+            raise LifelineError(
+                f"{self.endpoint} could not be saved before it follows: {reason(error)}; nothing was changed."
+            ) from error
+        finally:
+            client.close()
+        copy = os.path.join(target, name)
+        try:
+            os.makedirs(target, mode=0o700)
+            os.link(os.path.join(folder, name), copy)  # Redis replaces its snapshot by rename
+        except OSError as error:
+            raise LifelineError(f"{copy} cannot be made ({error.strerror}); nothing was changed.") from error
+        in_copy = keys_in(copy)
+        self.kept.update(bytes=os.path.getsize(copy), keys=self.kept["keys"] if in_copy is None else in_copy)
+        return target
+
+    def _place(self) -> tuple[dict[str, Any], str]:
+        """What lies on disk, and where a copy of it goes. Raises LifelineError."""
         files = data_files(self.config_file)
         source = files.get("dir")
         if not source:
             raise LifelineError(
                 f"{self.config_file} names no data directory, so nothing can be kept; nothing was changed."
             )
-        target = os.path.join(source, PRESERVE_DIR, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+        return files, os.path.join(source, PRESERVE_DIR, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+
+    def _preserve(self, check: bool) -> Optional[str]:
+        """Copy what is on disk before a resync overwrites it. Returns the copy's directory."""
+        if not self.preserve:
+            return None
+        files, target = self._place()
+        source = files["dir"]
         self.commands.append(f"keep a copy of {source} in {target}")
         if check:
             return target
-        if running and not files["aof_configured"]:
-            self._snapshot()
         needed = int((files.get("aof") or {}).get("size", 0))
         if (files.get("free_bytes") or 0) < needed:
             raise LifelineError(
@@ -221,6 +278,8 @@ class _Job:
                 "changed. Free some space."
             )
         copy_data(source, target)
+        sizes = [os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(target) for name in names]
+        self.kept = {"path": target, "keys": None, "bytes": sum(sizes), "surplus_bytes": None}
         return target
 
     def _snapshot(self) -> None:
@@ -248,7 +307,31 @@ class _Job:
             )
 
     def _result(self, changed: bool, preserved: Optional[str] = None) -> dict[str, Any]:
-        return {"changed": changed, "commands": self.commands, "preserved": preserved}
+        kept = {**self.kept, "text": kept_text(self.kept)} if self.kept else None
+        return {"changed": changed, "commands": self.commands, "preserved": preserved, "quarantine": kept}
+
+
+def kept_text(kept: Mapping[str, Any]) -> str:
+    """A quarantined copy in words."""
+    words = [f"{kept['keys']} keys" if kept["keys"] is not None else "", f"{kept['bytes']} bytes"]
+    if kept["surplus_bytes"] is not None:
+        words.append(f"of which the last {kept['surplus_bytes']} bytes of writes are nowhere else")
+    return f"{kept['path']} ({', '.join(filter(None, words))})"
+
+
+def keys_in(path: str) -> Optional[int]:
+    """How many keys an RDB file holds, by the server's own checker; None where there is none.
+
+    Raises LifelineError when the file is damaged.
+    """
+    checker = next(filter(None, map(shutil.which, ("redis-check-rdb", "valkey-check-rdb"))), None)
+    if checker is None:
+        return None
+    done = subprocess.run([checker, path], capture_output=True, text=True, errors="replace", timeout=600, check=False)
+    found = re.search(r"(\d+) keys read", done.stdout)
+    if done.returncode or not found:
+        raise LifelineError(f"{path} is damaged, says {checker}; nothing was changed. Look at the disk.")
+    return int(found[1])
 
 
 def copy_data(source: str, target: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from .remedies import BY_TOPOLOGY, rung
+from .surplus import surplus_between
 from .topology import AGREED, BLIND, CLUSTER, DISPUTED, EMPTY, Node, Topology, Watcher, agreement
 
 HEALTHY = "healthy"  # nothing to do
@@ -278,19 +279,8 @@ def _mend_stale(plan: Plan, primary: Node, node: Node, target: Mapping[str, Any]
 
 
 def surplus_bytes(primary: Node, stale: Node) -> Optional[int]:
-    """Bytes of the replication stream that only the stale primary has; None when it can not be told.
-
-    The new primary remembers in ``second_offset`` where it left the old history ``replid2`` (measurement N15).
-    An empty stale node has nothing to lose.
-    """
-    if stale.view.get("keys") == 0:
-        return 0
-    mine, theirs = stale.view.get("replid"), primary.view.get("replid2")
-    if mine and mine == theirs:
-        return max(0, stale.offset - int(primary.view.get("second_offset", -1)) + 1)
-    if mine and mine == primary.view.get("replid"):
-        return max(0, stale.offset - primary.offset)
-    return None
+    """Bytes of the replication stream that only the stale primary has; None when it can not be told."""
+    return surplus_between(primary.view, stale.view)
 
 
 def _mend_sentinels(plan: Plan, topology: Topology, target: Mapping[str, Any]) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from . import files
 from .client import Credentials, Endpoint
 from .errors import LifelineError
 
@@ -77,3 +78,36 @@ def parse_url(url: str, base: Optional[Credentials] = None, database: int = 0) -
     if parts.scheme == "unix":
         return Endpoint("localhost", unix_socket=unquote(parts.path)), credentials, database
     return Endpoint(unquote(parts.hostname or "localhost"), port), credentials, database
+
+
+def repointed(text: str, variable: str, host: str, port: int) -> tuple[str, Optional[str]]:
+    """An EnvironmentFile whose URL in ``variable`` has another address, and the address until now (None: not set)."""
+    lines, before = text.splitlines(keepends=True), None
+    for index, line in enumerate(lines):
+        url = read_environment(line, variable)
+        if not url or "://" not in url or url.startswith("unix:"):
+            continue
+        netloc = urlsplit(url).netloc
+        login, at, before = netloc.rpartition("@")
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        lines[index] = line.replace(netloc, f"{login}{at}{address}", 1)
+    return "".join(lines), before
+
+
+def point(params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """The module redis_url. Raises LifelineError when no variable holds a URL."""
+    path, before = params["path"], {}
+    try:
+        text = old = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise LifelineError(f"{path} cannot be read on this host ({error.strerror}): name the right file.") from None
+    for variable in params["variables"]:
+        text, address = repointed(text, variable, params["host"], params["port"])
+        if address:
+            before[variable] = address
+    if not before:
+        raise LifelineError(f"{path} on this host sets none of {', '.join(params['variables'])} to a Redis URL.")
+    if text != old and not check:
+        files.work({"secret_files": [{"path": path, "content": text}]}, False)
+    after = dict.fromkeys(before, f"{params['host']}:{params['port']}")
+    return {"changed": text != old, "before": before, "diff": {"before": before, "after": after}}

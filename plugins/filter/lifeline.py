@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lifeline import config, diagnose, estate, memory, report
 from lifeline.facts import plain
+from lifeline.failover import hosts as switch
 
 
 def on_plain_data(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,6 +52,8 @@ class FilterModule:
             "lifeline_plan": on_plain_data(diagnose.plan_from_evidence),
             "lifeline_diagnoses_text": on_plain_data(report.diagnoses_text),
             "lifeline_seen": seen,
+            "lifeline_switch_plan": on_plain_data(switch.switch_plan),
+            "lifeline_switch_batches": on_plain_data(switch.batches),
             "lifeline_plan_text": on_plain_data(report.plan_text),
             "lifeline_outcome_text": on_plain_data(report.outcome_text),
         }

@@ -5,44 +5,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 from lifeline.topology import AGREED, build
+from live_estates import estate, options, roles
 from modules import Modules
-from servers import Server, Servers, wait_for
-
-
-def estate(servers: Servers, sentinels: int = 0, down_after_ms: int = 1000) -> tuple[list[Server], list[Server]]:
-    """A primary with two replicas whose links are up, and sentinels that see all of them."""
-    primary = servers(config={"appendonly": "yes"})
-    nodes = [primary, *(servers(replica_of=primary, config={"appendonly": "yes"}) for _ in range(2))]
-    for replica in nodes[1:]:
-        wait_for(lambda r=replica: r.client().info("replication")["master_link_status"] == "up", "a link")
-    watchers = [servers.sentinel("estate", primary, quorum=sentinels // 2 + 1) for _ in range(sentinels)]
-    for watcher in watchers:
-        client = watcher.client()
-        client.execute_command("SENTINEL", "SET", "estate", "down-after-milliseconds", down_after_ms)
-        wait_for(lambda c=client: known(c) == (2, sentinels - 1), "every sentinel seeing everybody", 20)
-    return nodes, watchers
-
-
-def known(client: Any) -> tuple[int, int]:
-    state = client.sentinel_master("estate")
-    return state["num-slaves"], state["num-other-sentinels"]
-
-
-def options(nodes: list[Server], watchers: list[Server]) -> dict[str, Any]:
-    return {
-        "nodes": [node.node(f"n{number}") for number, node in enumerate(nodes, 1)],
-        "sentinels": [watcher.node(f"s{number}") for number, watcher in enumerate(watchers, 1)],
-        "service": "estate",
-    }
-
-
-def roles(nodes: list[Server]) -> list[str]:
-    return [node.client().info("replication")["role"] if node.running() else "dead" for node in nodes]
+from servers import Servers, wait_for
 
 
 def test_health_sees_all_and_needs_nobody_alive(redis_server: Servers, run_module: Modules) -> None:

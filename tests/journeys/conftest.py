@@ -21,15 +21,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """``estate`` stands for each of the scenario's estates in turn, ``host`` for each of their hosts."""
     scene = Scene(metafunc.config.getoption("scenario"))
-    if "estate" in metafunc.fixturenames:
+    if "estate" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2] != "test_switchover":
         metafunc.parametrize("estate", scene.estates, ids=str)
     if "host" in metafunc.fixturenames:
         metafunc.parametrize("host", [host for estate in scene.estates for host in estate.hosts])
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Bad input is the same to every scenario; the smallest one tries it."""
-    return (collection_path.name == "test_bad_input.py" and config.getoption("scenario") != "standalone") or None
+    """Bad input is the same to every scenario; the smallest one tries it. Switchovers have a scenario of their own."""
+    only = {"test_bad_input.py": "standalone", "test_switchover.py": "failover"}
+    return only.get(collection_path.name, config.getoption("scenario")) != config.getoption("scenario") or None
 
 
 @pytest.fixture(scope="session")

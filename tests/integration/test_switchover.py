@@ -1,0 +1,239 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""redis_failover moves the primary under write load, and is hurt at every step: nothing acknowledged may be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import redis
+from live_estates import estate, options, roles
+from modules import Modules
+from servers import Server, Servers, wait_for
+from stepper import Stepper
+from writers import Writers, through_sentinel, who_takes_writes
+
+DOWN_AFTER_MS = 5000
+
+
+@dataclass
+class Scene:
+    """An estate under load; ``asked`` are the module's options for moving the primary to n2."""
+
+    nodes: list[Server]
+    watchers: list[Server]
+    writers: Writers
+    asked: dict[str, Any]
+
+    def lost(self) -> list[str]:
+        """Acknowledged writes that the one primary does not have; the load ends here."""
+        self.writers.stop()
+        return self.writers.lost(self.primary().client())
+
+    def primary(self) -> Server:
+        wait_for(lambda: sum(role == "master" for role in self.roles()) == 1, f"one primary: {self.roles()}", 30)
+        return self.nodes[self.roles().index("master")]
+
+    def roles(self) -> list[str]:
+        return roles(self.nodes)
+
+    def priorities(self) -> list[str]:
+        return [priority(node) for node in self.nodes if node.running()]
+
+    def takes_writes(self) -> None:
+        """Return when writers are served again."""
+        before = self.writers.count()
+        wait_for(lambda: self.writers.count() > before + 20, "writers being served", 30)
+
+
+def build(servers: Servers, sentinels: int) -> Scene:
+    nodes, watchers = estate(servers, sentinels, DOWN_AFTER_MS)
+    for watcher in watchers:
+        watcher.client().execute_command("SENTINEL", "SET", "estate", "failover-timeout", 60000)
+    find = through_sentinel(watchers, "estate") if watchers else who_takes_writes(nodes)
+    writers = Writers(find)
+    wait_for(lambda: writers.count() > 50, "writers at work")
+    return Scene(nodes, watchers, writers, {**options(nodes, watchers), "primary": "n2", "timeout": 45})
+
+
+@pytest.fixture
+def scene(redis_server: Servers) -> Iterator[Scene]:
+    built = build(redis_server, 3)
+    yield built
+    built.writers.stop()
+
+
+def defaults(asked: dict[str, Any]) -> dict[str, Any]:
+    """The options as Ansible would fill them in."""
+    return {
+        "mode": "auto", "confirmed_dead": False, "max_data_loss_bytes": 1048576, "force_data_loss": False,
+        "accept_unreachable": [], "min_stable_seconds": 0.0, **asked,
+    }  # fmt: skip
+
+
+def test_a_planned_switch_loses_nothing_and_a_second_run_changes_nothing(scene: Scene, run_module: Modules) -> None:
+    planned = run_module("redis_failover", scene.asked, check=True)
+    assert planned["changed"] and planned["expected_pause_ms"] == 500 and planned["state"] == "kept"
+    assert scene.roles() == ["master", "slave", "slave"] and scene.priorities() == ["100"] * 3
+    for target in ("n2", "n3", "n1"):
+        done = run_module("redis_failover", {**scene.asked, "primary": target})
+        assert (done["changed"], done["state"], done["primary"]["name"]) == (True, "switched", target)
+        assert (done["full_resyncs"], done["loss_bytes"]) == (0, 0)
+        assert done["pause_ms"] < DOWN_AFTER_MS
+        again = run_module("redis_failover", {**scene.asked, "primary": target})
+        assert (again["changed"], again["commands"]) == (False, [])
+    assert scene.priorities() == ["100"] * 3
+    scene.takes_writes()
+    assert scene.lost() == []
+    assert scene.roles() == ["master", "slave", "slave"]
+
+
+@pytest.mark.parametrize("command", [True, False], ids=["FAILOVER", "by-hand"])
+def test_without_sentinel_a_planned_switch_loses_nothing(
+    redis_server: Servers, run_module: Modules, command: bool
+) -> None:
+    scene = build(redis_server, 0)
+    if not command:  # as a server before 6.2
+        for node in scene.nodes:
+            node.client().execute_command("ACL", "SETUSER", "default", "-failover")
+            node.client().execute_command("ACL", "SETUSER", "default", "-command")
+    try:
+        done = run_module("redis_failover", scene.asked)
+        assert (done["state"], done["full_resyncs"]) == ("switched", 0)
+        assert any("FAILOVER TO" in line for line in done["commands"]) == command
+        scene.takes_writes()
+        assert scene.lost() == []
+        assert scene.roles() == ["slave", "master", "slave"]
+        assert {node.client().info("replication")["master_port"] for node in (scene.nodes[0], scene.nodes[2])} == {
+            scene.nodes[1].port
+        }
+        assert run_module("redis_failover", scene.asked)["changed"] is False
+    finally:
+        scene.writers.stop()
+
+
+# What the module sends, in its order; the first pause is 4 s, the second 15 s.
+STEPS = (
+    "CONFIG SET replica-priority", "CLIENT PAUSE 4000", "SENTINEL FAILOVER", "CLIENT PAUSE 15000", "REPLICAOF",
+    "SENTINEL SET", "CLIENT KILL", "CLIENT UNPAUSE",
+)  # fmt: skip
+
+
+def in_order(scene: Scene) -> None:
+    """One primary that everybody follows, priorities and timeouts as they were, writers served."""
+    wait_for(lambda: scene.priorities() == ["100"] * 3, f"priorities set back: {scene.priorities()}", 30)
+    wait_for(lambda: timeouts(scene) == {60000}, f"timeouts set back: {timeouts(scene)}", 30)
+    scene.takes_writes()
+    primary = scene.primary()
+    for node in scene.nodes:
+        if node is not primary:
+            wait_for(lambda n=node: n.client().info("replication")["master_link_status"] == "up", "its link", 30)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_step_the_guard_finishes_or_cleans_up(scene: Scene, run_module: Modules, step: str) -> None:
+    run = Stepper(defaults(scene.asked), step)
+    assert run.reached()
+    run.kill()
+    in_order(scene)
+    done = run_module("redis_failover", scene.asked)
+    assert done["state"] == "switched"
+    assert done["changed"] is False or scene.roles()[1] == "master"
+    scene.takes_writes()
+    assert scene.lost() == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_with_its_guard_the_next_run_finishes(scene: Scene, run_module: Modules, step: str) -> None:
+    run = Stepper(defaults(scene.asked), step)
+    assert run.reached()
+    run.kill(guard_too=True)
+    assert run_module("redis_failover", scene.asked)["state"] == "switched"
+    in_order(scene)
+    assert scene.lost() == []
+    assert scene.roles() == ["slave", "master", "slave"]
+
+
+@pytest.mark.parametrize("step", ["CLIENT PAUSE 4000", "SENTINEL FAILOVER", "CLIENT PAUSE 15000"])
+@pytest.mark.parametrize("victim", ["sentinel", "old", "new", "other"])
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+def test_whoever_dies_at_whatever_step_nothing_is_lost(
+    scene: Scene, run_module: Modules, step: str, victim: str, how: str
+) -> None:
+    run = Stepper(defaults({**scene.asked, "timeout": 40}), step)
+    assert run.reached()
+    hit = {"old": scene.nodes[0], "new": scene.nodes[1], "other": scene.nodes[2]}.get(victim)
+    if hit is None:  # the sentinel that was asked, or will be
+        hit = next((w for w in scene.watchers if "failover_in_progress" in flags(w)), scene.watchers[0])
+    getattr(hit, how)()
+    result = run.go_on()
+    assert result.get("state") in ("kept", "switched"), result
+    scene.takes_writes()
+    if how == "freeze":
+        hit.thaw()
+        in_order(scene)
+    else:
+        assert set(scene.priorities()) == {"100"}
+        wait_for(lambda: scene.roles().count("master") == 1, f"one primary {scene.roles()}", 30)
+    wanted = "slave" if result["state"] == "switched" else "master"
+    assert scene.roles()[0] in (wanted, "dead") or victim == "old"
+    assert scene.lost() == []
+
+
+def priority(node: Server) -> str:
+    try:
+        return str(node.client(socket_timeout=1).config_get("replica-priority")["replica-priority"])
+    except redis.exceptions.RedisError:  # frozen, or just told to follow: then it closes its clients
+        return "no answer"
+
+
+def timeouts(scene: Scene) -> set[int]:
+    """What failover-timeout the sentinels have."""
+    alive = [watcher for watcher in scene.watchers if watcher.running()]
+    return {watcher.client().sentinel_master("estate")["failover-timeout"] for watcher in alive}
+
+
+def flags(watcher: Server) -> str:
+    return str(watcher.client().sentinel_master("estate")["flags"])
+
+
+def test_a_lost_connection_is_made_again(scene: Scene) -> None:
+    run = Stepper(defaults(scene.asked), "SENTINEL FAILOVER", before=True)
+    assert run.reached()
+    for server in (*scene.nodes[1:], *scene.watchers):
+        server.client().execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert run.go_on()["state"] == "switched"
+    scene.takes_writes()
+    assert scene.lost() == []
+
+
+def test_without_sentinel_a_paused_primary_is_replaced_and_follows_when_it_wakes(
+    redis_server: Servers, run_module: Modules
+) -> None:
+    nodes, _ = estate(redis_server)
+    nodes[0].client().set("acknowledged", "yes")
+    nodes[0].client().wait(2, 2000)
+    nodes[0].freeze()
+    asked = {**options(nodes, []), "timeout": 40, "connect_timeout": 0.5, "command_timeout": 0.5}
+    done = run_module("redis_failover", asked)
+    assert (done["state"], done["loss_bytes"]) == ("switched", 0)
+    assert "had not sent to" in done["loss"]
+    nodes[0].thaw()
+    wait_for(lambda: roles(nodes).count("master") == 2, "a second primary")
+    finished = run_module("redis_failover", asked)
+    assert finished["changed"] and any("n1: REPLICAOF" in line for line in finished["commands"])
+    assert roles(nodes).count("master") == 1 and roles(nodes)[0] == "slave"
+    assert run_module("redis_failover", asked)["changed"] is False
+
+
+def test_a_primary_that_only_we_cannot_reach_is_not_replaced(redis_server: Servers, run_module: Modules) -> None:
+    nodes, _ = estate(redis_server)
+    client = nodes[0].client()
+    client.config_set("maxclients", 3)  # its two replicas and this connection
+    result = run_module("redis_failover", options(nodes, []), fails=True)
+    assert "n2 and n3 still hear from n1" in result["msg"] and result["refusals"]
+    client.config_set("maxclients", 100)
+    assert roles(nodes) == ["master", "slave", "slave"]
