@@ -56,6 +56,13 @@ options:
     description: By name of a host that was asked and gave no evidence, why.
     type: dict
     default: {}
+  tried:
+    description:
+      - Steps of RV(diagnosis.plan) that were taken already, as C(remedy@host). What is still there after its step is
+        left to a person, instead of being tried for ever.
+    type: list
+    elements: str
+    default: []
   report_dir:
     description:
       - Folder on the control node in which each estate's evidence and reports get a folder of their own. It is made

@@ -44,6 +44,18 @@ options:
       - The copy lies in the folder C(lifeline-preserved) of the data directory and is never removed by this module.
     type: bool
     default: false
+  fresh:
+    description:
+      - With V(true) a stopped replica's own data is moved aside before it starts, since it does not load; the replica
+        then copies the primary's. What was moved is kept where O(preserve) keeps its copies.
+    type: bool
+    default: false
+  kill:
+    description:
+      - With V(true) a process that runs and does not answer is killed before the server is started as a replica, so
+        that it does not wake as a second primary.
+    type: bool
+    default: false
   wait_link:
     description:
       - With V(false) a replica is started, or told whom to follow, and left to catch up. Call the module again with
@@ -129,6 +141,8 @@ def main():
             "unit": {"type": "str", "required": True},
             "config_file": {"type": "path", "required": True},
             "preserve": {"type": "bool", "default": False},
+            "fresh": {"type": "bool", "default": False},
+            "kill": {"type": "bool", "default": False},
             "wait_link": {"type": "bool", "default": True},
             "timeout": {"type": "float", "default": 60.0},
             **connection_spec(),

@@ -32,6 +32,7 @@ OPTIONS: dict[str, Any] = {
     "quorum": {"type": "int", "default": 0},
     "unasked": {"type": "list", "elements": "str", "default": []},
     "silent": {"type": "dict", "default": {}},
+    "tried": {"type": "list", "elements": "str", "default": []},
     "report_dir": {"type": "path"},
 }
 ONE_OF = (("service", "evidence_file"),)
@@ -112,7 +113,7 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
     explain(sightings)
     findings = _findings(sightings)
     findings.sort(key=lambda finding: (_ORDER[finding.severity], finding.unknown))
-    plan = make_plan(case.topology, findings)
+    plan = make_plan(case.topology, findings, said.texts("tried"))
     verdict = _verdict(case, findings)
     return Diagnosis(
         version=DIAGNOSIS_VERSION,

@@ -55,6 +55,8 @@ class _Job:
         self.primary_port: int = params["primary_port"]
         self.preserve: bool = params["preserve"]
         self.wait_link: bool = params["wait_link"]
+        self.fresh: bool = params["fresh"]
+        self.kill: bool = params["kill"]
         self.deadline = time.monotonic() + float(params["timeout"])
         self.timeout = float(params["timeout"])
         self.commands: list[str] = []
@@ -97,11 +99,12 @@ class _Job:
                 return self._turn(view, check)
             finally:
                 self._release()
-        if self._starting():
+        if self._starting() and not self.kill:
             self._wait_linked(check)
             return self._result(changed=False)
-        preserved = self._preserve(check)
+        preserved = self._set_aside(check) if self.fresh else self._preserve(check)
         self._seed_replicaof(check)
+        self._end(check)
         self._start(check)
         self._wait_linked(check)
         return self._result(changed=True, preserved=preserved)
@@ -175,6 +178,34 @@ class _Job:
         os.chown(draft, state.st_uid, state.st_gid)
         os.chmod(draft, state.st_mode & 0o7777)
         os.replace(draft, self.config_file)
+
+    def _end(self, check: bool) -> None:
+        """Kill a process that hangs, once its file says whom it follows: systemd may start it again by itself."""
+        if not self.kill:
+            return
+        command = ["systemctl", "kill", "--signal=KILL", self.unit]
+        self.commands.append(" ".join(command))
+        if not check:
+            subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+    def _set_aside(self, check: bool) -> Optional[str]:
+        """Move data that does not load out of the way, and keep it. Returns its new directory. Raises LifelineError."""
+        files, target = self._place()
+        source = files["dir"]
+        names = [name for name in sorted(os.listdir(source)) if name != PRESERVE_DIR]
+        self.commands.append(f"move {', '.join(names) or 'nothing'} from {source} to {target}")
+        if check or not names:
+            return target if names else None
+        try:
+            os.makedirs(target, mode=0o700)
+            for name in names:
+                os.rename(os.path.join(source, name), os.path.join(target, name))
+        except OSError as error:
+            raise LifelineError(
+                f"The data in {source} cannot be moved aside ({error.strerror}); run this again to go on from here."
+            ) from error
+        self.kept = {"path": target, "keys": None, "bytes": None, "surplus_bytes": None}
+        return target
 
     def _start(self, check: bool) -> None:
         """Start the unit; a start limit that was hit has to be cleared first (fault F13)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
-from .remedies import BY_TOPOLOGY, rung
+from .remedies import BY_TOPOLOGY, FOLLOW_WITH, NEED_A_PRIMARY, rung
 from .surplus import surplus_between
 from .topology import AGREED, BLIND, CLUSTER, DISPUTED, EMPTY, Node, Topology, Watcher, agreement
 
@@ -98,8 +98,8 @@ def outage_began(evidence: Sequence[Mapping[str, Any]]) -> Optional[float]:
     return min(moments, default=None)
 
 
-def make_plan(topology: Topology, findings: Sequence[Finding] = ()) -> Plan:
-    """What to do about a topology; ``findings`` (worst first) are carried along for whoever shows the plan."""
+def make_plan(topology: Topology, findings: Sequence[Finding] = (), tried: Sequence[str] = ()) -> Plan:
+    """What to do about a topology and its ``findings`` (worst first); ``tried`` are steps taken, as remedy@host."""
     if topology.state == AGREED:
         plan = _mend(topology)
     elif topology.state == EMPTY:
@@ -119,7 +119,7 @@ def make_plan(topology: Topology, findings: Sequence[Finding] = ()) -> Plan:
     else:
         plan = _restore_primary(topology)
     plan.findings = list(findings)
-    _mend_causes(plan, topology)
+    _mend_causes(plan, topology, set(tried))
     plan.todo += [f"Bring host {name} back, then run recover.yml again to rejoin it." for name in topology.silent_hosts]
     if plan.verdict == HEALTHY and plan.todo:
         plan.verdict = DEGRADED
@@ -127,9 +127,10 @@ def make_plan(topology: Topology, findings: Sequence[Finding] = ()) -> Plan:
     return plan
 
 
-def _mend_causes(plan: Plan, topology: Topology) -> None:
+def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
     """Add what the findings ask for: remedies where one is safe, the manual step where there is none.
 
+    ``tried``: ``remedy@host`` of steps that this run has taken; what is still there after its step is for a person.
     A refusal stands when nothing can be mended; what can be mended may well be why there was no way to a primary.
     """
     mended = False
@@ -137,15 +138,33 @@ def _mend_causes(plan: Plan, topology: Topology) -> None:
         if finding.severity == "info" or finding.task in BY_TOPOLOGY:
             continue
         host = str(finding.data.get("host") or finding.where)
-        if not finding.task:
-            plan.todo.append(f"{finding.where}: {finding.title.lower()}. {finding.remedy} {finding.avoid}".strip())
-        elif host not in topology.silent_hosts:
+        if finding.task in FOLLOW_WITH:
+            mended = _follow_with(plan, topology, host, finding) or mended
+        elif finding.task in NEED_A_PRIMARY and topology.primary is None and len(topology.nodes) > 1:
+            continue  # whom it follows is not known yet; the next look may tell
+        elif finding.task and host not in topology.silent_hosts and f"{finding.task}@{host}" not in tried:
             plan.actions.append(Action(finding.task, host, finding.title.lower(), dict(finding.data)))
             mended = True
+        else:
+            plan.todo.append(f"{finding.where}: {finding.title.lower()}. {finding.remedy} {finding.avoid}".strip())
     plan.actions.sort(key=lambda action: rung(action.remedy))
     if mended and plan.verdict != ACT:
         plan.verdict, plan.refusal = ACT, None
         plan.summary = f"{len(plan.actions)} step(s) mend what is wrong; then the estate is looked at again."
+
+
+def _follow_with(plan: Plan, topology: Topology, host: str, finding: Finding) -> bool:
+    """Bring a server back as a replica in the way that its cause asks for; False without a primary to follow."""
+    node, primary = topology.nodes.get(host), topology.nodes.get(str(topology.primary))
+    if node is None or primary is None or primary.name == host or not node.host_answered:
+        return False
+    known = [action for action in plan.actions if (action.remedy, action.host) == ("follow", host)]
+    args = {"primary_host": primary.host, "primary_port": primary.port, **_unit_args(node)}
+    action = known[0] if known else Action("follow", host, finding.title.lower(), args)
+    action.args.update(FOLLOW_WITH[finding.task])
+    if not known:
+        plan.actions.append(action)
+    return True
 
 
 def _restore_primary(topology: Topology) -> Plan:

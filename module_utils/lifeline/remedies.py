@@ -27,6 +27,15 @@ class Remedy:
 
 
 REMEDIES: tuple[Remedy, ...] = (
+    Remedy("restore_files", MEND, "give the server's files their owners, modes and contents back"),
+    Remedy("reseed_config", MEND, "put the broken configuration aside and write the inventory's"),
+    Remedy("configure_server", MEND, "bring the running server to the inventory's settings, users and certificate"),
+    Remedy("configure_sentinel", UNJAM, "give the sentinel its files, passwords and the live primary"),
+    Remedy("scale", MEND, "give the server more room, as far as its host has it"),
+    Remedy("kill_script", MEND, "end the script that blocks the server"),
+    Remedy("save", MEND, "save the data again, now that it can be"),
+    Remedy("start_endpoint", CLIENTS, "give the application host its way to the primary back"),
+    Remedy("firewall", MEND, "bring the host's own firewall rules back"),
     Remedy("start_primary", RETURN, "start the dead primary again"),
     Remedy("start_sentinel", UNJAM, "start the sentinel again"),
     Remedy("repoint_sentinel", UNJAM, "point the sentinel at the live primary"),
@@ -35,6 +44,12 @@ REMEDIES: tuple[Remedy, ...] = (
 )
 
 _BY_ID = {remedy.id: remedy for remedy in REMEDIES}
+
+# Causes that change how a server comes back as a replica: what ``follow`` is told besides.
+FOLLOW_WITH: dict[str, dict[str, bool]] = {"resync": {"fresh": True}, "replace_frozen": {"kill": True}}
+
+# Remedies that write down whom a server follows.
+NEED_A_PRIMARY = ("reseed_config", "configure_server", "configure_sentinel")
 
 # What the topology alone decides on, with arguments of its own; a finding that names one of these adds nothing.
 BY_TOPOLOGY = ("failover", "follow", "repoint_sentinel", "start_primary", "start_sentinel")

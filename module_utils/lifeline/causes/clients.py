@@ -109,6 +109,7 @@ CAUSES = (
         "the same clients to the next server.",
         _maxclients,
         (*SYMPTOMS, "command_blocks"),
+        task="scale",
     ),
     Cause(
         "script_blocks",
@@ -122,6 +123,7 @@ CAUSES = (
         "Do not SHUTDOWN NOSAVE the only copy: all since the last save is gone. Do not kill -9 it while replicas lag.",
         _script,
         (*SYMPTOMS, "command_blocks"),
+        task="kill_script",
     ),
     Cause(
         "command_blocks",

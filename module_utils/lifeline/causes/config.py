@@ -129,6 +129,7 @@ CAUSES = (
         "without them comes up empty or open.",
         _invalid,
         DEATHS,
+        task="reseed_config",
     ),
     Cause(
         "config_next_start",
@@ -141,6 +142,7 @@ CAUSES = (
         "server.",
         "Do not restart the server to see: it would stay down.",
         _next_start_fails,
+        task="reseed_config",
     ),
     Cause(
         "port_taken",
@@ -180,6 +182,7 @@ CAUSES = (
         "Do not run the server as root and do not chmod 777.",
         _files_denied,
         DEATHS,
+        task="restore_files",
     ),
     Cause(
         "unit_drift",

@@ -223,6 +223,7 @@ CAUSES = (
         "CONFIG REWRITE.",
         "Do not restart it before; a handler that restarts after a change of the file empties it without an error.",
         _appendonly_drift,
+        task="configure_server",
     ),
     Cause(
         "aof_base_missing",
@@ -235,6 +236,7 @@ CAUSES = (
         'Do not delete the manifest to "start clean": it starts empty, and replicas follow.',
         _base_missing,
         NOT_STARTING,
+        task="resync",
     ),
     Cause(
         "aof_truncated",
@@ -248,6 +250,7 @@ CAUSES = (
         "No redis-check-aof --fix without a copy: it cuts at the first flaw.",
         _aof_truncated,
         NOT_STARTING,
+        task="resync",
     ),
     Cause(
         "aof_corrupt",
@@ -260,6 +263,7 @@ CAUSES = (
         "No redis-check-aof --fix first: it drops all that comes after the damage (9 bad bytes cost 775 of 953).",
         _not_loading("aof_corrupt"),
         NOT_STARTING,
+        task="resync",
     ),
     Cause(
         "rdb_newer",
@@ -284,6 +288,7 @@ CAUSES = (
         "No chmod 777, no server as root; do not move dump.rdb away: a primary would start empty.",
         _not_loading("rdb_unreadable"),
         (*NOT_STARTING, "data_denied"),
+        task="restore_files",
     ),
     Cause(
         "rdb_broken",
@@ -296,5 +301,6 @@ CAUSES = (
         "Do not move dump.rdb away and start a primary: it starts empty, and its replicas follow.",
         _rdb_broken,
         NOT_STARTING,
+        task="resync",
     ),
 )

@@ -215,6 +215,7 @@ CAUSES = (
         "force.",
         _read_only,
         ("disk_full_aof", "disk_full_rdb", "data_denied", *FAILING),
+        task="restore_files",
     ),
     Cause(
         "data_denied",

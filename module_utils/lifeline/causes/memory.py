@@ -159,6 +159,7 @@ CAUSES = (
         "Do not switch a queue to allkeys-lru: jobs are evicted in silence. Do not fail over: the replica holds the "
         "same data.",
         _memory_full,
+        task="scale",
     ),
     Cause(
         "memory_nearly_full",
@@ -170,6 +171,7 @@ CAUSES = (
         "Find what grows (redis-cli --bigkeys, queue lengths); raise redis_server_maxmemory where the host has room.",
         "Do not switch a queue to allkeys-lru: jobs are evicted in silence.",
         _memory_nearly_full,
+        task="scale",
     ),
     Cause(
         "fork_failed",
@@ -183,6 +185,7 @@ CAUSES = (
         "Do not restart the server: its data is in memory only. Do not set stop-writes-on-bgsave-error to no.",
         _fork_failed,
         ("saving_fails", "fork_at_risk"),
+        task="restore_files",
     ),
     Cause(
         "fork_at_risk",

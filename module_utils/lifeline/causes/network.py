@@ -235,6 +235,7 @@ CAUSES = (
         "Do not promote by hand on the side with fewer sentinels, and do not restart the host to get it back.",
         _host_isolated,
         (*SYMPTOMS, "clients_cut_off", "packet_loss", "sentinel_astray", "replica_astray"),
+        task="firewall",
     ),
     Cause(
         "clients_cut_off",
@@ -260,6 +261,7 @@ CAUSES = (
         "Do not run SENTINEL RESET: it forgets sentinels and replicas. Data and clients are well meanwhile.",
         partial(_pairs, kind="sentinels"),
         ("sentinel_silent",),
+        task="firewall",
     ),
     Cause(
         "peer_cut_off",
@@ -272,6 +274,7 @@ CAUSES = (
         "Do not restart or fail over the server: it is well.",
         partial(_pairs, kind="nodes"),
         ("replica_link_down", "server_silent", "clients_cut_off"),
+        task="firewall",
     ),
     Cause(
         "packet_loss",
@@ -321,6 +324,7 @@ CAUSES = (
         "Do not fail over or restart Redis.",
         _endpoint_down,
         APPLICATIONS,
+        task="start_endpoint",
     ),
     Cause(
         "endpoint_blind",
@@ -335,6 +339,7 @@ CAUSES = (
         "to a replica.",
         _endpoint_blind,
         tuple(cause for cause in APPLICATIONS if cause != "endpoint_blind"),
+        task="start_endpoint",
     ),
     Cause(
         "endpoint_unreachable",

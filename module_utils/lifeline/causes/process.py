@@ -323,6 +323,7 @@ CAUSES = (
         "Do not continue a primary that was replaced meanwhile: it accepts writes for some 10 s, and they are lost.",
         _frozen,
         SYMPTOMS,
+        task="replace_frozen",
     ),
     Cause(
         "process_stuck",

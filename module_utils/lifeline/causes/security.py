@@ -244,6 +244,7 @@ CAUSES = (
         "Do not start it without its ACL file: everybody who reaches the port could do anything.",
         _acl_file,
         (*SYMPTOMS, "process_dead"),
+        task="restore_files",
     ),
     Cause(
         "certificate_expired",
@@ -257,6 +258,7 @@ CAUSES = (
         "Do not switch TLS off, and do not restart all servers at once: the open connections are what still works.",
         _expired,
         (*SYMPTOMS, *CERTIFICATE, "endpoint_blind", "units_unwell"),
+        task="configure_server",
     ),
     Cause(
         "certificate_expiring",
@@ -280,6 +282,7 @@ CAUSES = (
         "the other, with CKQUORUM between. provision.yml does both.",
         "Do not restart all servers or sentinels at once.",
         _not_served,
+        task="configure_server",
     ),
     Cause(
         "certificate_key_mismatch",
@@ -293,6 +296,7 @@ CAUSES = (
         "Do not restart the server before the pair is right: it would not come back.",
         _mismatch,
         (*SYMPTOMS, "process_dead", "certificate_not_served"),
+        task="restore_files",
     ),
     Cause(
         "certificate_untrusted",

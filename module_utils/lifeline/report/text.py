@@ -8,6 +8,7 @@ import textwrap
 from typing import Any, Mapping, Sequence
 
 from ..facts import clean_text
+from ..remedies import title
 from . import words
 
 # Columns of a terminal that Ansible's own indentation leaves, and lines of evidence of a finding that are shown there.
@@ -101,7 +102,8 @@ def outcome_text(
     """After the run: what it was, who is primary now, what was done, what is left.
 
     ``first`` and ``last`` are ``{plan, topology, primary}``; ``facts`` may hold ``jobs`` (``rq.report.recovered``),
-    ``restarted`` (list), ``preserved`` (list) and ``write_through`` (address).
+    ``restarted``, ``preserved``, ``steps`` (remedy@host), ``failed`` (sentences), all lists, and ``write_through``
+    (address).
     """
     plan = last["plan"]
     before, after = first.get("primary") or {}, last.get("primary") or {}
@@ -115,6 +117,10 @@ def outcome_text(
     lines.append(f"Primary: {was} before, {after.get('name', 'none')} now.")
     if changed:
         lines += [f"Done: {step}" for step in words.steps(first["plan"])]
+        known = {f"{action['remedy']}@{action['host']}" for action in first["plan"]["actions"]}
+        later = [step.partition("@") for step in dict.fromkeys(facts.get("steps") or ()) if step not in known]
+        lines += [f"Done: {title(remedy)} (on {host})" for remedy, _, host in later]
+        lines += [f"Failed: {sentence}" for sentence in facts.get("failed") or ()]
     lines += _facts(facts)
     if first["plan"].get("loss"):
         lines.append(f"Possible loss: {first['plan']['loss']}")

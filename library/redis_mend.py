@@ -1,0 +1,81 @@
+#!/usr/bin/python
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_mend
+short_description: End what blocks a running server, or let it save its data again
+version_added: "0.1.0"
+description:
+  - V(kill_script) ends a script or function that blocks the server. One that has written can not be ended without a
+    loss; the module says so and leaves it.
+  - V(save) saves the data again after a save has failed, and waits until that worked.
+  - Nothing is done where nothing is wrong.
+options:
+  what:
+    description: What to mend.
+    type: str
+    choices: [kill_script, save]
+    required: true
+  allow_down:
+    description: Whether a server that does not run is fine; then nothing is done.
+    type: bool
+    default: false
+  timeout:
+    description: Seconds that all of it may take.
+    type: float
+    default: 60.0
+attributes:
+  check_mode:
+    description: Looks, and returns the commands it would send.
+    support: full
+  diff_mode:
+    description: The result lists the commands.
+    support: none
+author:
+  - Lifeline contributors (@lifeline)
+extends_documentation_fragment:
+  - redis_connection
+  - redis_credentials
+"""
+
+EXAMPLES = r"""
+- name: End the script that blocks the server
+  redis_mend:
+    what: kill_script
+    login_unix_socket: /run/redis-main/redis.sock
+    login_user: operator
+    login_password: "{{ redis_password_operator }}"
+"""
+
+RETURN = r"""
+commands:
+  description: Commands that were sent, or in check mode would be.
+  returned: always
+  type: list
+  elements: str
+  sample: [SCRIPT KILL]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.mend import work
+from ansible.module_utils.lifeline.spec import connection_spec, run
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            **connection_spec(),
+            "what": {"type": "str", "choices": ["kill_script", "save"], "required": True},
+            "allow_down": {"type": "bool", "default": False},
+            "timeout": {"type": "float", "default": 60.0},
+        },
+        supports_check_mode=True,
+    )
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

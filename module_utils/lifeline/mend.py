@@ -1,0 +1,91 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Small mends on a running server: end the script that blocks it, save its data again. The module redis_mend."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import Any, Mapping
+
+from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
+from .errors import LifelineError
+from .waiting import until
+
+
+def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """The module ``redis_mend``; see its documentation. Raises LifelineError when the server can not be mended."""
+    endpoint = Endpoint.from_params(dict(params))
+    job = {"kill_script": _kill_script, "save": _save}[params["what"]]
+    try:
+        with closing(connect(endpoint, Credentials.from_params(dict(params)))) as client:
+            return job(client, endpoint, time.monotonic() + params["timeout"], check)
+    except CONNECTION_ERRORS as error:
+        if params["allow_down"] and reason(error).split(":")[0] in ("refused", "error", "timeout", "loading"):
+            return {"changed": False, "commands": []}
+        raise LifelineError(
+            f"Redis at {endpoint} could not be mended ({params['what']}): {reason(error)}; see diagnose.yml."
+        ) from error
+
+
+def _is_busy(client: Any) -> bool:
+    try:
+        client.ping()
+    except CONNECTION_ERRORS as error:
+        if reason(error).startswith("busy"):
+            return True
+        raise
+    return False
+
+
+def _kill_script(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> dict[str, Any]:
+    """A script that has written can not be killed, and that is the answer then; a function is killed alike."""
+    if not _is_busy(client):
+        return {"changed": False, "commands": []}
+    if check:
+        return {"changed": True, "commands": ["SCRIPT KILL"]}
+    commands = []
+    for words in (("SCRIPT", "KILL"), ("FUNCTION", "KILL")):
+        commands.append(" ".join(words))
+        try:
+            client.execute_command(*words)
+            break
+        except CONNECTION_ERRORS as error:
+            if "UNKILLABLE" in str(error):
+                raise LifelineError(
+                    f"The script that blocks {endpoint} has written already, so it can not be killed without losing "
+                    "what is not saved: wait for its end, or let Sentinel fail over.",
+                    commands=commands,
+                ) from error
+            if "NOTBUSY" not in str(error) and "unknown" not in str(error).lower():
+                raise
+    if not until(lambda: not _is_busy(client), deadline - time.monotonic()):
+        raise LifelineError(f"{endpoint} is still blocked by a script: find its caller in the log.", commands=commands)
+    return {"changed": True, "commands": commands}
+
+
+def _save(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> dict[str, Any]:
+    """BGSAVE, and BGREWRITEAOF where the append-only file is behind, when the last one failed."""
+    commands = []
+    info = client.info("persistence")
+    if info.get("rdb_last_bgsave_status") != "ok":
+        commands.append("BGSAVE SCHEDULE")
+    if int(info.get("aof_enabled", 0)) and info.get("aof_last_bgrewrite_status") != "ok":
+        commands.append("BGREWRITEAOF")
+    if check or not commands:
+        return {"changed": bool(commands), "commands": commands}
+    for command in commands:
+        client.execute_command(*command.split())
+
+    def saved() -> bool:
+        info.update(client.info("persistence"))
+        return not int(info["rdb_bgsave_in_progress"]) and not int(info.get("aof_rewrite_in_progress", 0))
+
+    until(saved, deadline - time.monotonic())
+    failed = [name for name in ("rdb_last_bgsave_status", "aof_last_bgrewrite_status") if info.get(name, "ok") != "ok"]
+    if failed:
+        raise LifelineError(
+            f"{endpoint} can still not save its data ({', '.join(failed)}): see its log, and make room on its disk.",
+            commands=commands,
+        )
+    return {"changed": True, "commands": commands}
