@@ -33,9 +33,7 @@ def replica_ends_itself(lab: Lab) -> Iterator[Expect]:
 
         def ended() -> bool:
             lab.redis(primary, "SET", "lab:full", "x" * 4000)
-            return "unable to write command to disk" in shell(
-                lab, replica, "tail -300 /var/log/redis/redis-server-main.log"
-            )
+            return "unable to write command to disk" in lab.on(replica, "tail", "-n300", LOG)
 
         wait_for(ended, "the replica ends itself", 60)
         yield Expect(replica)
@@ -55,12 +53,13 @@ def no_room_for_a_snapshot(lab: Lab) -> Iterator[Expect]:
 @fault("inodes_gone")
 def no_inodes(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
-    with small_disk(lab, replica, "size=64m,nr_inodes=64"), settings(lab, replica, replica_ignore_disk_write_errors="yes"):
-        with settings(lab, replica, replica_ignore_disk_write_errors="yes"):
-            shell(lab, replica, f"for number in $(seq 64); do : > {DATA}/small.$number || break; done", check=False)
-            save_fails(lab, replica)
-            yield Expect(replica)
-            shell(lab, replica, f"rm {DATA}/small.*")
+    many = f"for number in $(seq 64); do : > {DATA}/small.$number || break; done"
+    few = "size=64m,nr_inodes=64"
+    with small_disk(lab, replica, few), settings(lab, replica, replica_ignore_disk_write_errors="yes"):
+        shell(lab, replica, many, check=False)
+        save_fails(lab, replica)
+        yield Expect(replica)
+        shell(lab, replica, f"rm {DATA}/small.*")
 
 
 @fault("disk_read_only")

@@ -13,9 +13,7 @@ from base import FIXTURES, Expect, fault
 from lab import Lab, wait_for
 from ways import info, prop, save_fails, settings, shell
 
-FIXTURES["disk_slow"] = (
-    "a disk that is slow but not stuck can not be had here: there is no dm-delay"
-)
+FIXTURES["disk_slow"] = "a disk that is slow but not stuck can not be had here: there is no dm-delay"
 FIXTURES["host_memory_low"] = "hosts of the lab share the machine's memory"
 FIXTURES["swapping"] = "the lab's machine has no swap"
 
