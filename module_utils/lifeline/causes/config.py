@@ -182,7 +182,7 @@ CAUSES = (
         "by group redis (provision.yml does it); then systemctl reset-failed and start.",
         "Do not run the server as root and do not chmod 777.",
         _files_denied,
-        DEATHS,
+        ("config_invalid", *DEATHS),
     ),
     Cause(
         "unit_drift",
