@@ -7,7 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from base import Expect, fault
-from lab import UNIT, Lab
+from lab import UNIT, Lab, wait_for
+from ways import DATA, config_with, linked, prop, shell, unit_with, up_again
+
+# What a failover leaves behind for some seconds when the old primary is back.
+TRACES = ("split_brain", "replica_astray", "sentinel_astray")
 
 
 @fault("process_dead", "replica", quick=True)
@@ -19,6 +23,103 @@ def replica_killed(lab: Lab) -> Iterator[Expect]:
     lab.on(replica, "systemctl", "start", UNIT)
 
 
+@fault("process_dead", "primary")
+def primary_killed(lab: Lab) -> Iterator[Expect]:
+    primary = lab.primary()
+    lab.kill_for_good(primary)
+    yield Expect(primary)
+    # Not before another is primary, or this one would come back as one.
+    wait_for(lambda: lab.primaries() not in ([], [primary]), "a failover", 60)
+    up_again(lab, primary)
+
+
+@fault("start_limit")
+def replica_killed_again_and_again(lab: Lab) -> Iterator[Expect]:
+    replica = lab.replicas()[0]
+
+    def given_up() -> bool:
+        lab.on(replica, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", UNIT, check=False)
+        return prop(lab, replica, "ActiveState") == "failed"
+
+    wait_for(given_up, "systemd gives up", 60)
+    yield Expect(replica)
+    up_again(lab, replica)
+
+
+@fault("process_restarted")
+def replica_killed_once(lab: Lab) -> Iterator[Expect]:
+    replica = lab.replicas()[0]
+    lab.on(replica, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", UNIT)
+    wait_for(lambda: prop(lab, replica, "NRestarts") == "1" and linked(lab, replica), "it is back", 30)
+    yield Expect(replica)
+    lab.on(replica, "systemctl", "reset-failed", UNIT)
+
+
+@fault("server_crashed", "replica")
+def replica_segfaults(lab: Lab) -> Iterator[Expect]:
+    replica = lab.replicas()[0]
+    lab.kill_for_good(replica, signal="SEGV")
+    yield Expect(replica)
+    up_again(lab, replica)
+
+
+@fault("server_crashed", "back")
+def replica_segfaults_and_comes_back(lab: Lab) -> Iterator[Expect]:
+    replica = lab.replicas()[0]
+    lab.on(replica, "systemctl", "kill", "--kill-whom=main", "--signal=SEGV", UNIT)
+    wait_for(lambda: prop(lab, replica, "NRestarts") == "1" and linked(lab, replica), "it is back", 30)
+    yield Expect(replica)
+    lab.on(replica, "systemctl", "reset-failed", UNIT)
+
+
+@fault("oom_killed")
+def replica_out_of_memory(lab: Lab) -> Iterator[Expect]:
+    replica, primary = lab.replicas()[0], lab.primary()
+    keys = [f"lab:fill:{number}" for number in range(32)]
+    group = "/sys/fs/cgroup/memory/fault"
+    pid = prop(lab, replica, "MainPID")
+    if "memory" in shell(lab, replica, f"mkdir {group} && echo memory", check=False):
+        shell(lab, replica, f"echo 8M > {group}/memory.limit_in_bytes; echo {pid} > {group}/cgroup.procs")
+    else:
+        resident = shell(lab, replica, f"awk '/VmRSS/ {{ print $2 }}' /proc/{pid}/status").strip()
+        limits = (f"MemoryMax={int(resident) + 8192}K", "MemorySwapMax=0")
+        lab.on(replica, "systemctl", "set-property", "--runtime", UNIT, *limits)
+    fill = "for number = 0, 31 do redis.call('SET', 'lab:fill:' .. number, string.rep('x', 1048576)) end"
+    lab.redis(primary, "EVAL", fill, "0")
+    wait_for(lambda: prop(lab, replica, "MainPID") != pid, "the kernel kills it", 30)
+    yield Expect(replica)
+    lab.redis(primary, "DEL", *keys)
+    shell(lab, replica, f"rmdir {group} 2>/dev/null; systemctl revert {UNIT}.d 2>/dev/null", check=False)
+    undo = ("MemoryMax=infinity", "MemorySwapMax=infinity")
+    lab.on(replica, "systemctl", "set-property", "--runtime", UNIT, *undo, check=False)
+    up_again(lab, replica)
+
+
+@fault("start_timeout")
+def replica_loads_too_slowly(lab: Lab) -> Iterator[Expect]:
+    replica, primary = lab.replicas()[0], lab.primary()
+    lab.redis(primary, "SET", "lab:slow", "1")
+    slow = ("key-load-delay 2000000", "loading-process-events-interval-bytes 1024")
+    with unit_with(lab, replica, "TimeoutStartSec=3"), config_with(lab, replica, *slow):
+        lab.on(replica, "systemctl", "restart", "--no-block", UNIT)
+        wait_for(lambda: prop(lab, replica, "Result") == "timeout", "its start times out", 30)
+        yield Expect(replica)
+        lab.on(replica, "systemctl", "kill", "--signal=KILL", UNIT, check=False)
+    lab.redis(primary, "DEL", "lab:slow")
+    up_again(lab, replica)
+
+
+@fault("server_loading")
+def replica_loads(lab: Lab) -> Iterator[Expect]:
+    replica = lab.replicas()[0]
+    with config_with(lab, replica, "key-load-delay 3000000"):
+        lab.on(replica, "systemctl", "restart", "--no-block", UNIT)
+        wait_for(lambda: "oading" in prop(lab, replica, "StatusText"), "it loads", 30)
+        yield Expect(replica)
+        lab.on(replica, "systemctl", "kill", "--signal=KILL", UNIT, check=False)
+    up_again(lab, replica)
+
+
 @fault("stopped_by_hand")
 def replica_stopped(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
@@ -27,9 +128,63 @@ def replica_stopped(lab: Lab) -> Iterator[Expect]:
     lab.on(replica, "systemctl", "start", UNIT)
 
 
+@fault("stopped_by_hand", "masked")
+def replica_masked(lab: Lab) -> Iterator[Expect]:
+    replica = lab.replicas()[0]
+    lab.on(replica, "systemctl", "mask", "--runtime", "--now", UNIT)
+    yield Expect(replica)
+    lab.on(replica, "systemctl", "unmask", "--runtime", UNIT)
+    lab.on(replica, "systemctl", "start", UNIT)
+
+
+@fault("process_frozen", "replica", quick=True)
+def replica_stands_still(lab: Lab) -> Iterator[Expect]:
+    replica = lab.replicas()[0]
+    lab.on(replica, "systemctl", "kill", "--kill-whom=main", "--signal=STOP", UNIT)
+    yield Expect(replica)
+    lab.on(replica, "systemctl", "kill", "--kill-whom=main", "--signal=CONT", UNIT)
+
+
+@fault("process_frozen", "primary")
+def primary_stands_still(lab: Lab) -> Iterator[Expect]:
+    primary = lab.primary()
+    lab.on(primary, "systemctl", "kill", "--kill-whom=main", "--signal=STOP", UNIT)
+    yield Expect(primary)
+    others = tuple(host for host in ("redis1", "redis2", "redis3") if host != primary)
+    wait_for(lambda: lab.primaries(others), "a failover", 60)
+    lab.kill_for_good(primary)
+    up_again(lab, primary)
+
+
+@fault("process_stuck")
+def replica_waits_for_its_disk(lab: Lab) -> Iterator[Expect]:
+    replica, primary = lab.replicas()[0], lab.primary()
+    image = "/var/tmp/fault.img"
+    lab.on(replica, "systemctl", "stop", UNIT)
+    make = f"truncate -s 64M {image} && mkfs.ext4 -q {image} && mount -o loop {image} {DATA}"
+    shell(lab, replica, f"{make} && chown redis:redis {DATA} && chmod 750 {DATA}")
+    up_again(lab, replica)
+    lab.on(replica, "fsfreeze", "--freeze", DATA)
+    lab.redis(primary, "SET", "lab:stuck", "1")
+    yield Expect(replica)
+    lab.on(replica, "fsfreeze", "--unfreeze", DATA)
+    lab.redis(primary, "DEL", "lab:stuck")
+    lab.on(replica, "systemctl", "stop", UNIT)
+    shell(lab, replica, f"umount {DATA}; rm {image}")
+    up_again(lab, replica)
+
+
 @fault("host_gone", "replica")
 def replica_without_power(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     lab.cut_power(replica)
     yield Expect(replica)
     lab.power_on(replica)
+
+
+@fault("host_gone", "frozen")
+def replica_host_frozen(lab: Lab) -> Iterator[Expect]:
+    replica = lab.replicas()[0]
+    lab.podman("pause", lab.container(replica))
+    yield Expect(replica, within=60.0)
+    lab.podman("unpause", lab.container(replica))

@@ -26,7 +26,7 @@ from base import FAULTS, Expect, Fault, find
 from lab import Lab, wait_for
 
 for module in sorted(Path(__file__).resolve().parent.glob("*.py")):
-    if module.stem not in ("base", "recover", "run"):
+    if module.stem not in ("base", "recover", "run", "ways"):
         importlib.import_module(module.stem)
 
 # Seconds in which a lab heals after a fault was undone.
@@ -98,10 +98,11 @@ class Doctor:
         """Fills in the outcome: named in time or not, and what else was said in that run."""
         deadline = time.monotonic() + expect.within
         while not outcome.named and time.monotonic() < deadline:
-            found = self.findings()
+            found = self.diagnose()["findings"]
             right = [finding for finding in found if (finding["id"], finding["where"]) == (cause, expect.where)]
             allowed = (cause, *expect.also)
-            outcome.extra = [f"{item['id']} ({item['where']})" for item in found if item["id"] not in allowed]
+            worse = [item for item in found if item["severity"] != "info"]
+            outcome.extra = [f"{item['id']} ({item['where']})" for item in worse if item["id"] not in allowed]
             if right:
                 outcome.named, outcome.seconds, outcome.severity = True, self.seconds, right[0]["severity"]
 

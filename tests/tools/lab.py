@@ -118,8 +118,8 @@ class Lab:
         done = self.podman("inspect", "--format", "{{.State.Running}}", self.container(host), check=False)
         return done.stdout.strip() == "true"
 
-    def kill_for_good(self, host: str, unit: str = UNIT) -> None:
-        """SIGKILL the unit's process with systemd told not to start it again, as when it has hit its start limit.
+    def kill_for_good(self, host: str, unit: str = UNIT, signal: str = "KILL") -> None:
+        """Kill the unit's process with systemd told not to start it again, as when it has hit its start limit.
 
         Left to itself systemd gives up after five deaths, six seconds later; Sentinel would have failed over by then.
         """
@@ -127,7 +127,7 @@ class Lab:
         drop_in = f"{folder}/zz-given-up.conf"  # after the role's own
         told = f"mkdir -p {folder}; printf '[Service]\\nRestart=no\\n' > {drop_in}; systemctl daemon-reload"
         self.on(host, "sh", "-c", told)
-        self.on(host, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit)
+        self.on(host, "systemctl", "kill", "--kill-whom=main", f"--signal={signal}", unit)
         wait_for(
             lambda: self.on(host, "systemctl", "is-failed", unit, check=False).strip() == "failed", "its death", 10
         )

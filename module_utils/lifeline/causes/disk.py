@@ -229,7 +229,7 @@ CAUSES = (
         "reset-failed and start, or BGSAVE on a running server.",
         "Do not chmod 777 and do not run the server as root: everybody could read or replace the data.",
         _data_denied,
-        FAILING,
+        ("config_invalid", *FAILING),
     ),
     Cause(
         "disk_nearly_full",

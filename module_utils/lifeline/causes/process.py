@@ -148,7 +148,8 @@ def _start_timeout(case: Case) -> Iterator[Match]:
 
 def _loading(case: Case) -> Iterator[Match]:
     for server in case.servers:
-        refused = not server.alive and server.error.startswith("loading")
+        busy = server.unit.text("active") == "activating" and "loading" in server.unit.text("status").lower()
+        refused = not server.alive and (busy or server.error.startswith("loading"))
         if (server.alive and server.view.flag("loading")) or refused:
             yield Match(server.name, tuple(_loading_lines(server)), reach(case, server), grade(case, server))
 

@@ -44,7 +44,16 @@ def collect(
     timeouts.
     """
     started = time.monotonic()
-    evidence: dict[str, Any] = {
+    evidence = {**here(host, service, units), "files": data_files(config_file) if config_file else {}}
+    if HAS_REDIS:
+        evidence.update(views(nodes, sentinels, service, credentials))
+    evidence["took_s"] = round(time.monotonic() - started, 3)
+    return evidence
+
+
+def here(host: str, service: str, units: Sequence[str]) -> dict[str, Any]:
+    """What takes no server's answer and no disk's but the system's: ``collect`` without files and members."""
+    return {
         "version": EVIDENCE_VERSION,
         "host": host,
         "service": service,
@@ -54,33 +63,30 @@ def collect(
         "nodes": {},
         "sentinels": {},
         "units": unit_states(units) if units else {},
-        "files": data_files(config_file) if config_file else {},
+        "files": {},
         "disk": {path: free_bytes(path) for path in DISK_PATHS},
     }
-    if HAS_REDIS:
-        evidence.update(_views(nodes, sentinels, service, credentials))
-    evidence["took_s"] = round(time.monotonic() - started, 3)
-    return evidence
 
 
-def _views(
+def views(
     nodes: Sequence[Endpoint], sentinels: Sequence[Endpoint], service: str, credentials: Credentials
 ) -> dict[str, dict[str, Any]]:
-    """All members asked side by side. One whose name no name server resolves in time is no reason to wait longer."""
+    """``{nodes, sentinels}``, all asked side by side. One whose name no name server resolves in time is no reason to
+    wait longer."""
     patience = credentials.connect_timeout + credentials.command_timeout
     members = [("nodes", node) for node in nodes] + [("sentinels", peer) for peer in sentinels]
     late = f"timeout: nothing within {patience:.0f} s"
-    views = {(kind, peer.name): {**_unseen(peer), "error": late} for kind, peer in members}
+    seen = {(kind, peer.name): {**_unseen(peer), "error": late} for kind, peer in members}
 
     def ask(member: tuple[str, Endpoint]) -> dict[str, Any]:
         kind, peer = member
         return node_view(peer, credentials) if kind == "nodes" else sentinel_view(peer, service, credentials)
 
     for (kind, peer), view, error in each(members, ask, patience, WORKERS):
-        views[kind, peer.name] = view if error is None else {**_unseen(peer), "error": f"error: {error}"[:200]}
+        seen[kind, peer.name] = view if error is None else {**_unseen(peer), "error": f"error: {error}"[:200]}
     return {
-        "nodes": {node.name: views["nodes", node.name] for node in nodes},
-        "sentinels": {peer.name: views["sentinels", peer.name] for peer in sentinels},
+        "nodes": {node.name: seen["nodes", node.name] for node in nodes},
+        "sentinels": {peer.name: seen["sentinels", peer.name] for peer in sentinels},
     }
 
 

@@ -46,6 +46,17 @@ def parse_config(text: str) -> dict[str, list[str]]:
     return found
 
 
+def data_folder(config_file: Optional[str]) -> str:
+    """Where a server's configuration puts its data; empty where that is not known. Looks at no disk but that file's."""
+    if not config_file:
+        return ""
+    try:
+        with open(config_file, encoding="utf-8", errors="replace") as handle:
+            return _first(parse_config(handle.read()), "dir", "")
+    except OSError:
+        return ""
+
+
 def data_files(config_file: str) -> dict[str, Any]:
     """What lies on disk for an instance: ``{config, dir, aof_configured, rdb_configured, replicaof, aclfile, rdb,
     aof, free_bytes}``. Empty when there is no config file.

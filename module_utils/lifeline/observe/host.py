@@ -18,6 +18,7 @@ from . import (
     certificates,
     connections,
     estate,
+    files,
     fleet,
     jobs,
     logs,
@@ -31,6 +32,9 @@ from . import (
 )
 from .parallel import Section, side_by_side
 from .redact import Redactor, secrets_of
+
+# Seconds that sections get beyond their own limits, before they are given up.
+SPARE_S = 0.5
 
 
 def look(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -48,25 +52,28 @@ def look(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
 
 
 def _evidence(params: Mapping[str, Any], credentials: Credentials, used: Any, redact: Redactor) -> dict[str, Any]:
-    brief = estate.collect(
-        params["name"],
-        estate.endpoints(params["nodes"]),
-        estate.endpoints(params["sentinels"]),
-        params["service"],
-        credentials,
-        params["units"],
-        params["config_file"],
-    )
+    nodes, sentinels = estate.endpoints(params["nodes"]), estate.endpoints(params["sentinels"])
+    name, service = params["name"], params["service"]
     if params["depth"] == "brief":
-        return brief
-    return _with_sections(brief, _sections(params, brief, credentials, used, redact), params["patience"] * 2)
-
-
-def _with_sections(brief: dict[str, Any], sections: Mapping[str, Section], seconds: float) -> dict[str, Any]:
+        units, config = params["units"], params["config_file"]
+        return estate.collect(name, nodes, sentinels, service, credentials, units, config)
     started = time.monotonic()
-    found, errors = side_by_side(sections, seconds)
-    took = round(brief["took_s"] + time.monotonic() - started, 3)
-    return {**brief, **found, "errors": errors, "took_s": took}
+    known = estate.here(name, service, params["units"])
+    sections = _sections(params, known, credentials, used, redact)
+    if params["config_file"]:
+        sections["files"] = lambda: files.data_files(params["config_file"])
+    if known["library"]:
+        sections["views"] = lambda: estate.views(nodes, sentinels, service, credentials)
+    return _with_sections(known, sections, params["patience"], started)
+
+
+def _with_sections(
+    known: dict[str, Any], sections: Mapping[str, Section], patience: float, started: float
+) -> dict[str, Any]:
+    """Each section waits for two answers in a row at most, and ends by itself then."""
+    found, errors = side_by_side(sections, patience * 2 + SPARE_S)
+    views = found.pop("views", {})
+    return {**known, **found, **views, "errors": errors, "took_s": round(time.monotonic() - started, 3)}
 
 
 def _managed(params: Mapping[str, Any], login: Credentials) -> dict[str, Any]:
@@ -76,6 +83,7 @@ def _managed(params: Mapping[str, Any], login: Credentials) -> dict[str, Any]:
     Raises LifelineError when the URL is none.
     """
     endpoint, credentials, database = parse_url(params["url"])
+    started = time.monotonic()
     server_there = replace(endpoint, name=params["name"])
     credentials = credentials.with_timeouts(login.connect_timeout, login.command_timeout)
     brief = estate.collect(params["name"], [server_there], [], params["service"], credentials)
@@ -92,15 +100,14 @@ def _managed(params: Mapping[str, Any], login: Credentials) -> dict[str, Any]:
     if brief["library"]:
         sections["server"] = lambda: server.look(server_there, None, credentials)
         sections["jobs"] = lambda: _jobs(params, [server_there], credentials, database, closer=True)
-    return _with_sections(brief, sections, params["patience"] * 2)
+    return _with_sections(brief, sections, params["patience"], started)
 
 
 def _sections(
     params: Mapping[str, Any], brief: Mapping[str, Any], credentials: Credentials, used: Any, redact: Redactor
 ) -> dict[str, Section]:
     since = logs.window_start(params["log_minutes"])
-    data_dir = str(brief["files"].get("dir") or "")
-    paths = [*estate.DISK_PATHS, data_dir]
+    paths = [*estate.DISK_PATHS, files.data_folder(params["config_file"])]
     sections: dict[str, Section] = {
         "system": lambda: system.look(paths),
         "processes": lambda: processes.of_units(brief["units"]),

@@ -15,6 +15,7 @@ from ..errors import LifelineError
 from ..rq import options
 from ..rq.info import Info
 from ..rq.server import Server, Target
+from .server import hopeless
 
 # What is asked takes the same time whatever the length of a queue; this bounds how many of them are asked about.
 QUEUES = 200
@@ -68,6 +69,8 @@ def look(
                 }
         except (LifelineError, *CONNECTION_ERRORS) as error:
             errors.append(str(error) if isinstance(error, LifelineError) else reason(error))
+            if hopeless(way, reason(error)):
+                break
     return {"reachable": False, "error": "; ".join(errors), "database": database}
 
 

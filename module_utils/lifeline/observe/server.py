@@ -19,15 +19,21 @@ CLIENTS_SHARE = 0.8
 
 
 def ways(endpoint: Endpoint, socket: Optional[str]) -> list[Endpoint]:
-    """The port first, then the socket where there is one."""
-    return [endpoint, *([Endpoint(endpoint.host, endpoint.port, endpoint.name, socket)] if socket else [])]
+    """The socket first where there is one, then the port."""
+    return [*([Endpoint(endpoint.host, endpoint.port, endpoint.name, socket)] if socket else []), endpoint]
+
+
+def hopeless(way: Endpoint, why: str) -> bool:
+    """Whether no other way can do: nothing lies between a socket and its server, so that a silent one hangs."""
+    return bool(way.unix_socket) and why.startswith("timeout")
 
 
 def look(endpoint: Endpoint, socket: Optional[str], credentials: Credentials) -> dict[str, Any]:
     """``{reachable, via, error, info, config, latency, acl_log, slowlog, clients, cluster}``; ``via`` is tcp or unix.
 
-    The socket is tried where the port does not do: certificates, addresses and firewalls are not in its way. It counts
-    against maxclients like the port, but says so in plain words where a port with TLS just hangs up.
+    The socket is tried first: certificates, addresses and firewalls are not in its way, and whether the port answers is
+    told by ``estate.node_view``. It counts against maxclients like the port, but says so in plain words where a port
+    with TLS just hangs up.
     """
     errors: list[str] = []
     for way in ways(endpoint, socket):
@@ -36,8 +42,11 @@ def look(endpoint: Endpoint, socket: Optional[str], credentials: Credentials) ->
             with closing(connect(way, credentials)) as client:
                 return {"reachable": True, "via": via, "error": "; ".join(errors), **_ask(client)}
         except CONNECTION_ERRORS as error:
-            said = clients.greeting(socket) if socket and via == "unix" else ""
-            errors.append(f"{via}: {said or reason(error)}")
+            why = reason(error)
+            said = clients.greeting(socket) if socket and via == "unix" and not hopeless(way, why) else ""
+            errors.append(f"{via}: {said or why}")
+            if hopeless(way, why):
+                break
     return {"reachable": False, "via": "", "error": "; ".join(errors)}
 
 
