@@ -7,9 +7,11 @@ from __future__ import annotations
 import copy
 from typing import Any, Optional
 
+from lifeline.diagnose import diagnose
 from lifeline.topology import Topology, build
 
 UNIT = "redis-server@main.service"
+NOW, LONG = 1_790_000_000.0, 86_400  # when hosts are looked at, and how long everything has run
 OLD, NEW, NONE = "a" * 40, "b" * 40, "0" * 40
 
 
@@ -43,6 +45,7 @@ class Estate:
             "priority": 100,
             "loading": False,
             "keys": 10,
+            "uptime_s": LONG,
             "replicas": [],
             "primary": None,
         }
@@ -72,6 +75,27 @@ class Estate:
             "quorum_ok": True,
             "quorum_text": "OK 3 usable Sentinels",
             "down_after_ms": 5000,
+            "uptime_s": LONG,
+            "epoch": 0,
+            "quorum": len(self.sentinels) // 2 + 1,
+            "replicas": [
+                {
+                    "host": node["host"],
+                    "port": 6379,
+                    "flags": ["slave"],
+                    "link_up": True,
+                    "link_down_ms": 0,
+                    "priority": 100,
+                }
+                for node in self.nodes
+                if node["name"] != primary
+            ],
+            "sentinels": len(self.sentinels) - 1,
+            "peers": [
+                {"host": peer["host"], "port": 26379, "flags": ["sentinel"]}
+                for peer in self.sentinels
+                if peer["name"] != name
+            ],
         }
 
     def _host(self, name: str, primary: str, views: Any, watchers: Any) -> dict[str, Any]:
@@ -82,6 +106,7 @@ class Estate:
             "host": name,
             "service": self.service,
             "library": True,
+            "time": NOW,
             "nodes": copy.deepcopy(views),
             "sentinels": copy.deepcopy(watchers),
             "units": {UNIT: dict(unit), "redis-sentinel.service": dict(unit)},
@@ -149,6 +174,40 @@ class Estate:
             followed: Optional[dict[str, Any]] = view.get("primary")
             if followed and followed["host"] == self._address(primary):
                 followed.update(link_up=False, link_down_s=3)
+
+    def start(self, name: str, ago: int) -> Estate:
+        """The server started that many seconds ago."""
+        for evidence in self.evidence.values():
+            evidence["nodes"][name]["uptime_s"] = ago
+        return self.log(name, "ready", "Ready to accept connections", ago)
+
+    def log(self, name: str, pattern: str, line: str, ago: float = 1, source: str = "server", count: int = 1) -> Estate:
+        """A line in one of a host's logs, that many seconds old."""
+        logs = self.evidence[name].setdefault("logs", {}).setdefault(source, {"groups": {}, "last": []})
+        first = min(NOW - ago, logs["groups"].get(pattern, {}).get("first", NOW))
+        logs["groups"][pattern] = {"count": count, "first": first, "last": NOW - ago, "sample": line}
+        return self
+
+    def say(self, name: str, **said: Any) -> Estate:
+        """What a server says of itself, whoever asks."""
+        for evidence in self.evidence.values():
+            evidence["nodes"][name].update(said)
+        return self
+
+    def watch(self, name: str, **said: Any) -> Estate:
+        """What a sentinel says, whoever asks."""
+        for evidence in self.evidence.values():
+            evidence["sentinels"][name].update(said)
+        return self
+
+    def diagnose(self, **more: Any) -> dict[str, Any]:
+        """The diagnosis that lifeline makes of it."""
+        estate = {"service": self.service, "nodes": self.nodes, "sentinels": self.sentinels, **more}
+        return diagnose({"evidence": list(self.evidence.values()), **estate})
+
+    def findings(self, **more: Any) -> dict[tuple[str, str], dict[str, Any]]:
+        """Root findings by cause and place."""
+        return {(found["id"], found["where"]): found for found in self.diagnose(**more)["findings"]}
 
     def build(self, extra: Optional[list[dict[str, Any]]] = None) -> Topology:
         """The topology that lifeline makes of it."""
