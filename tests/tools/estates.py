@@ -185,7 +185,13 @@ class Estate:
         """A line in one of a host's logs, that many seconds old."""
         logs = self.evidence[name].setdefault("logs", {}).setdefault(source, {"groups": {}, "last": []})
         first = min(NOW - ago, logs["groups"].get(pattern, {}).get("first", NOW))
-        logs["groups"][pattern] = {"count": count, "first": first, "last": NOW - ago, "sample": line}
+        logs["groups"][pattern] = {
+            "count": count,
+            "recent": count if ago < 60 else 0,
+            "first": first,
+            "last": NOW - ago,
+            "sample": line,
+        }
         return self
 
     def say(self, name: str, **said: Any) -> Estate:

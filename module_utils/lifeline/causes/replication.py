@@ -11,11 +11,7 @@ from ..plan import surplus_bytes
 from ..topology import DISPUTED
 from .base import CRITICAL, EVERYBODY, INFO, LIKELY, POSSIBLE, WARNING, Cause, Match
 from .case import Case, Server
-from .process import grade
 from .signs import sample, size
-
-# Log lines this young tell of something that still goes on; in seconds.
-FRESH_S = 60.0
 
 # A replica acknowledges every second; one that has not for this long lags. Redis' own default for min-replicas-max-lag.
 LAG_S = 10
@@ -89,17 +85,10 @@ def link_line(server: Server) -> str:
     return f"{server.name}: link to {server.node.follows} down {since}"
 
 
-def fresh(case: Case, server: Server, pattern: str) -> Facts:
-    """A group of log lines whose newest is of this minute; empty where there is none."""
-    found = server.logged(pattern)
-    now = server.host.facts.number("time") if server.host else 0
-    return found if found and now and found.number("last") >= now - FRESH_S else Facts({})
-
-
 def _login_refused(case: Case) -> Iterator[Match]:
     for server in disconnected(case):
-        found = fresh(case, server, "replica_login")
-        if found:
+        found = server.logged("replica_login")
+        if found and found.count("recent"):
             lines = [link_line(server), *sample(server, found)]
             primary = case.primary
             errors = primary.deep.sub("info", "errors") if primary else Facts({})
@@ -115,14 +104,13 @@ def _buffer_loop(case: Case) -> Iterator[Match]:
     primary = case.primary
     if primary is None:
         return
-    dropped = fresh(case, primary, "replica_buffer")
-    if dropped.count("count") < 2:
+    dropped, syncs = primary.logged("replica_buffer"), primary.logged("full_sync")
+    if dropped is None or dropped.count("recent") < 2:
         return
-    syncs = primary.logged("full_sync")
+    copies = syncs.count("recent") if syncs else 0
     lines = [
         *sample(primary, dropped),
-        f"{primary.name}: {dropped.count('count')} replicas dropped, {syncs.count('count') if syncs else 0} full copies "
-        "asked for in the window of the log",
+        f"{primary.name}: in the last minute {dropped.count('recent')} replicas dropped, {copies} full copies begun",
     ]
     config = primary.deep.sub("config")
     lines += [
@@ -137,11 +125,9 @@ def _buffer_loop(case: Case) -> Iterator[Match]:
 def _full_sync_storm(case: Case) -> Iterator[Match]:
     """Full copies again and again, for another reason than the output buffer."""
     primary = case.primary
-    if primary is None or fresh(case, primary, "replica_buffer").count("count") >= 2:
-        return
-    syncs = fresh(case, primary, "full_sync")
-    if syncs.count("count") > 3 * max(1, len(case.servers) - 1):
-        line = f"{primary.name}: {syncs.count('count')} full copies asked for in the window of the log"
+    syncs = primary.logged("full_sync") if primary else None
+    if primary is not None and syncs is not None and syncs.count("recent") > 2 * max(1, len(case.servers) - 1):
+        line = f"{primary.name}: {syncs.count('recent')} full copies begun in the last minute"
         affects = tuple(server.name for server in case.servers if server is not primary)
         yield Match(primary.name, (line, *sample(primary, syncs)), affects, sure=LIKELY)
 
@@ -208,8 +194,8 @@ CAUSES = (
         "More than one primary",
         CRITICAL,
         "Every write that the losing side accepted since the split.",
-        "Keep a copy of the losing side's data first (BGSAVE, then copy it away), then let it follow the other; hand the "
-        "copy over for replay. recover.yml does both where it can tell who lost.",
+        "Keep a copy of the losing side's data first (BGSAVE, then copy it away), then let it follow the other; hand "
+        "the copy over for replay. recover.yml does both where it can tell who lost.",
         "Do not restart one of them and do not merge by hand: clients may still write to the side that is lost.",
         _split_brain,
         ("replica_astray", "sentinel_astray", "no_primary", "application_cut_off", "replica_link_down"),
@@ -276,7 +262,7 @@ CAUSES = (
         "Wait until it is done.",
         "Do not restart it or the primary: it begins anew.",
         _copying,
-        ("replica_link_down", "replica_stale"),
+        ("replica_link_down", "replica_stale", "not_enough_replicas"),
         like="replica_link_down",
     ),
     Cause(
@@ -301,6 +287,7 @@ CAUSES = (
         "Mend the link: look at its log for the reason, at the network and at the primary's maxclients and buffers.",
         "Do not promote it while the primary lives: what it missed would be lost.",
         _stale,
+        ("replica_link_down",),
         like="replica_link_down",
     ),
     Cause(
@@ -313,6 +300,7 @@ CAUSES = (
         "Look at the replica's processor, disk and network, and at slow scripts on it; it catches up by itself.",
         "Do not promote it and do not restart it: a restart may cost a full copy.",
         _lagging,
+        ("not_enough_replicas",),
         like="replica_link_down",
     ),
 )
