@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from typing import Iterator
 
+from ..observe.server import SECRET_SETTINGS
 from .base import CERTAIN, INFO, LIKELY, WARNING, Cause, Match
 from .case import Case
 from .disk import denied_line
 from .process import DEATHS, grade, reach, unit_line
 from .signs import data_folder, down, last_words, sample, samples
 
-# Directives that CONFIG GET does not list.
-NOT_LISTED = frozenset({"include", "loadmodule", "rename-command", "replicaof", "slaveof", "user", "sentinel"})
+# Directives that CONFIG GET does not list, or that evidence leaves out.
+NOT_LISTED = frozenset(
+    {"include", "loadmodule", "rename-command", "replicaof", "slaveof", "user", "sentinel", *SECRET_SETTINGS}
+)
 
 # Fewer settings than this are no whole list: the login may not see them all.
 WHOLE_LIST = 100

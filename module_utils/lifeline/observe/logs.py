@@ -96,7 +96,8 @@ def file_groups(path: str, since: float, redact: Callable[[str], str]) -> dict[s
     """``{path, size, groups, last}`` of a Redis or Sentinel log; ``error`` instead where it can not be read.
 
     ``groups``: ``{name: {count, recent, first, last, sample}}`` of lines since ``since`` (seconds since 1970);
-    ``recent`` of them are of the last minute; ``sample`` is the newest line. ``last``: the last lines of all, for faults that nobody knows yet.
+    ``recent`` of them are of the last minute; ``sample`` is the newest line. ``last``: the last lines of all, for
+    faults that nobody knows yet.
     """
     try:
         size, text = _tail(path)
