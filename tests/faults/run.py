@@ -17,7 +17,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
@@ -123,11 +123,13 @@ def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
     """Inject, diagnose, undo."""
     outcome = Outcome(fault.name, fault.cause)
     injector = fault.inject(lab)
-    expect: Optional[Expect] = None
     try:
         doctor.until_healthy()
-        expect = next(injector)
-        doctor.until_named(fault.cause, expect, outcome)
+    except (RuntimeError, SystemExit) as error:
+        outcome.error = f"not injected: {str(error)[-600:]}"
+        return outcome
+    try:
+        doctor.until_named(fault.cause, next(injector), outcome)
     except (RuntimeError, SystemExit) as error:
         outcome.error = str(error)[-600:]
     finally:

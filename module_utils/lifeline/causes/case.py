@@ -11,9 +11,6 @@ from typing import Any, Iterable, Mapping, Optional, Sequence
 from .. import topology as topologies
 from ..facts import Facts, clean_text
 
-# Seconds by which a start, as told by INFO's uptime, may lie beside the log's own word.
-CLOCK_S = 5
-
 
 def word(error: str) -> str:
     """The first word of an error, by which ``client.reason`` tells what kind it is."""
@@ -88,17 +85,6 @@ class Server:
     def files(self) -> Facts:
         """What lies on its disk (``observe.files``)."""
         return Facts(self.node.files)
-
-    @property
-    def born(self) -> Optional[float]:
-        """When its process started, by its own host's clock; None where that is not known."""
-        uptime, now = self.view.maybe_number("uptime_s"), self.host and self.host.facts.maybe_number("time")
-        return now - uptime if now and uptime is not None else None
-
-    def logged_since_start(self, pattern: str) -> Optional[Facts]:
-        """Lines that it wrote since its process started; None as well where that is not known."""
-        found, born = self.logged(pattern), self.born
-        return found if found and born is not None and found.number("last") >= born - CLOCK_S else None
 
     def logged(self, pattern: str) -> Optional[Facts]:
         """Lines of its log or of its unit's journal in the window looked at."""

@@ -4,33 +4,43 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Optional
 
+from ..facts import Facts
 from .base import CRITICAL, WARNING, Cause, Match
-from .case import CLOCK_S, Case, Server
+from .case import Case, Server
 from .process import grade, unit_line
+from .signs import last_words, sample, started_at
 
 # Bytes; a snapshot of an empty server is smaller, one of a few keys is not.
 EMPTY_RDB = 200
 
+# Seconds by which a start, as INFO's uptime tells it, may lie beside the log's own word.
+CLOCK_S = 5
+
 # A server that cannot load its data is dead; why it is dead says more than that it is.
-NOT_STARTING = ("process_dead", "start_limit", "crash_loop", "server_down", "server_silent")
-
-
-def refused_to_load(case: Case, pattern: str) -> Iterator[tuple[Server, str]]:
-    """Servers that do not answer and whose last start ended with such a line; with the line."""
-    for server in case.servers:
-        found, ready = server.logged(pattern), server.logged("ready")
-        if found and not server.alive and (ready is None or found.number("last") > ready.number("last")):
-            yield server, f"{server.name} log: {found.text('sample')}"
+NOT_STARTING = ("process_dead", "start_limit", "process_restarted", "server_down", "server_silent")
 
 
 def _not_loading(pattern: str) -> Callable[[Case], Iterator[Match]]:
+    """Servers that do not answer, and whose last start ended with such a line."""
+
     def detect(case: Case) -> Iterator[Match]:
-        for server, line in refused_to_load(case, pattern):
-            yield Match(server.name, (line, unit_line(server), *copies(case, server)), severity=grade(case, server))
+        for server in case.servers:
+            found, ready = last_words(server, pattern), server.logged("ready")
+            if server.alive or server.node.stopped_on_purpose or found is None:
+                continue
+            if ready is None or found.number("last") > ready.number("last"):
+                lines = (*sample(server, found), unit_line(server), *copies(case, server))
+                yield Match(server.name, lines, severity=grade(case, server))
 
     return detect
+
+
+def since_start(server: Server, pattern: str) -> Optional[Facts]:
+    """Lines that a live server wrote since its process started."""
+    found, start = server.logged(pattern), started_at(server)
+    return found if found and start and found.number("last") >= start - CLOCK_S else None
 
 
 def copies(case: Case, but: Server) -> list[str]:
@@ -44,17 +54,17 @@ def copies(case: Case, but: Server) -> list[str]:
 
 def loaded_nothing(server: Server) -> bool:
     """Its log has its last start, and no word of loading anything then or since."""
-    return server.logged_since_start("ready") is not None and server.logged_since_start("loaded") is None
+    return since_start(server, "ready") is not None and since_start(server, "loaded") is None
 
 
 def _restarted_empty(case: Case) -> Iterator[Match]:
     server = case.primary
-    if server is None or server.born is None or not loaded_nothing(server):
+    if server is None or not loaded_nothing(server):
         return
     uptime = server.view.count("uptime_s")
     older = [other for other in case.servers if other.alive and other.view.count("uptime_s") > uptime + CLOCK_S]
     ready = server.logged("ready")
-    before = ready is not None and ready.number("first") < server.born - CLOCK_S
+    before = ready is not None and ready.number("first") < started_at(server) - CLOCK_S
     if not older and not before:
         return
     persistent = server.files.flag("aof_configured") or server.files.flag("rdb_configured")
@@ -82,8 +92,8 @@ def _disk_empty(case: Case) -> Iterator[Match]:
 
 def _aof_over_rdb(case: Case) -> Iterator[Match]:
     for server in case.servers:
-        created = server.logged_since_start("aof_created")
-        old = server.files.count("rdb.size") > EMPTY_RDB and server.files.number("rdb.mtime") < (server.born or 0)
+        created = since_start(server, "aof_created")
+        old = server.files.count("rdb.size") > EMPTY_RDB and server.files.number("rdb.mtime") < started_at(server)
         if created and old and alone(server) and not server.files.texts("aof.stray"):
             size, keys = server.files.count("rdb.size"), server.view.count("keys")
             unread = f"{server.name}: a snapshot of {size} bytes is older than the start; there are {keys} keys"
@@ -114,7 +124,7 @@ def _appendonly_drift(case: Case) -> Iterator[Match]:
 def _aof_truncated(case: Case) -> Iterator[Match]:
     yield from _not_loading("aof_unfinished")(case)
     for server in case.servers:
-        found = server.logged_since_start("aof_truncated")
+        found = since_start(server, "aof_truncated")
         if found and alone(server):
             lines = (f"{server.name} log: {found.text('sample')}", *copies(case, server))
             yield Match(server.name, lines, severity=WARNING)
@@ -129,7 +139,7 @@ def _manifest_lost(case: Case) -> Iterator[Match]:
         if not server.files.flag("aof.manifest"):
             severity = WARNING if server.alive else grade(case, server)
             yield Match(server.name, (f"{names}, and no manifest that names it",), severity=severity)
-        elif alone(server) and (created := server.logged_since_start("aof_created")):
+        elif alone(server) and (created := since_start(server, "aof_created")):
             lines = (f"{server.name} log: {created.text('sample')}", f"{names} is named by no manifest")
             yield Match(server.name, lines, severity=CRITICAL)
 
@@ -172,7 +182,7 @@ CAUSES = (
         "appendonly yes and, when the rewrite is done, CONFIG REWRITE.",
         "Do not restart or stop it first: a clean stop saves the empty data over dump.rdb.",
         _aof_over_rdb,
-        ("primary_restarted_empty",),
+        ("primary_restarted_empty", "process_restarted"),
     ),
     Cause(
         "aof_manifest_lost",
@@ -185,7 +195,7 @@ CAUSES = (
         "the manifest from the files' numbers or restore it, or let the server copy another.",
         "Do not start it as it is: it begins a new, empty append-only file.",
         _manifest_lost,
-        ("primary_restarted_empty",),
+        ("primary_restarted_empty", "process_restarted"),
     ),
     Cause(
         "primary_restarted_empty",
@@ -198,6 +208,7 @@ CAUSES = (
         "snapshot (also those of the replicas) into the primary while applications are stopped.",
         "Do not restart the replicas and do not save: their old files are the last copies.",
         _restarted_empty,
+        ("process_restarted",),
     ),
     Cause(
         "disk_empty",

@@ -10,6 +10,7 @@ from typing import Iterator
 from .base import CERTAIN, CRITICAL, EVERYBODY, WARNING, Cause, Match
 from .case import Case
 from .process import APPLICATIONS, grade, peers_say, reach, unit_line
+from .sentinel import flags_line
 from .signs import saving_fails
 
 UNKNOWN = "Read the evidence; nothing is done automatically."
@@ -61,6 +62,14 @@ def _sentinel_silent(case: Case) -> Iterator[Match]:
             yield Match(watcher.name, (f"sentinel on {watcher.name}: {watcher.error or 'no answer'}{state}",))
 
 
+def _sentinel_sees_down(case: Case) -> Iterator[Match]:
+    """Data and replicas are fine: whatever it is, it is no reason to move the primary."""
+    for watcher in case.watchers:
+        server = case.server(watcher.node.names)
+        if watcher.alive and watcher.view.flag("down") and server and server.alive and server.is_primary:
+            yield Match(watcher.name, (flags_line(watcher),))
+
+
 def _application_cut_off(case: Case) -> Iterator[Match]:
     for host in case.application_hosts:
         service = host.section("application")
@@ -83,6 +92,8 @@ CAUSES = (
     ),
     Cause("sentinel_silent", "", "symptom", "A sentinel does not answer", WARNING,
           "One vote less; with half of them gone nobody can fail over.", UNKNOWN, CAREFUL, _sentinel_silent),
+    Cause("sentinel_sees_down", "", "symptom", "A sentinel holds a live primary for dead", WARNING,
+          "It may fail over without need, or not when it should.", UNKNOWN, CAREFUL, _sentinel_sees_down),
     Cause("application_cut_off", "", "symptom", "An application host can not reach Redis", CRITICAL,
           "Every request and job of that host.", UNKNOWN, CAREFUL, _application_cut_off),
 )  # fmt: skip

@@ -17,6 +17,9 @@ TAIL_BYTES = 1 << 20
 JOURNAL_LINES = 500
 SAMPLE_CHARS = 300
 
+# Lines this young, in seconds, tell how often something happens now.
+RECENT_S = 60
+
 # Name of a group, and what its lines hold. The first that fits takes the line. Words are those of Redis 6 to 8 and
 # Valkey 7 to 9; a cause asks for a group by its name.
 PATTERNS: tuple[tuple[str, str], ...] = (
@@ -92,8 +95,9 @@ _JOURNAL_LINE = re.compile(r"^(\d{9,11}\.\d+) \S+ ([^:]+): (.*)$")
 def file_groups(path: str, since: float, redact: Callable[[str], str]) -> dict[str, Any]:
     """``{path, size, groups, last}`` of a Redis or Sentinel log; ``error`` instead where it can not be read.
 
-    ``groups``: ``{name: {count, first, last, sample}}`` of lines since ``since`` (seconds since 1970); ``sample`` is
-    the newest line. ``last``: the last lines of all, for faults that nobody knows yet.
+    ``groups``: ``{name: {count, recent, first, last, sample}}`` of lines since ``since`` (seconds since 1970);
+    ``recent`` of them are of the last minute; ``sample`` is the newest line. ``last``: the last lines of all, for
+    faults that nobody knows yet.
     """
     try:
         size, text = _tail(path)
@@ -155,12 +159,14 @@ def _journal_lines(text: str) -> Iterator[tuple[float, str]]:
 def group(lines: list[tuple[float, str]], since: float, redact: Callable[[str], str]) -> dict[str, Any]:
     """Lines of known anomalies by name, and the last lines as they are."""
     groups: dict[str, dict[str, Any]] = {}
+    now = time.time()
     for when, line in lines:
         if when < since or not _ANY.search(line):
             continue
         name = next(name for name, pattern in _COMPILED if pattern.search(line))
-        found = groups.setdefault(name, {"count": 0, "first": round(when, 3), "last": 0.0, "sample": ""})
+        found = groups.setdefault(name, {"count": 0, "recent": 0, "first": round(when, 3), "last": 0.0, "sample": ""})
         found["count"] += 1
+        found["recent"] += when >= now - RECENT_S
         found["last"] = round(when, 3)
         found["sample"] = line
     for found in groups.values():
