@@ -77,7 +77,7 @@ class Doctor:
 
     def findings(self) -> list[dict[str, Any]]:
         """Findings that are worse than a note."""
-        return [finding for finding in self.diagnose()["findings"] if finding["severity"] != "info"]
+        return worse_than_a_note(self.diagnose()["findings"])
 
     def until_healthy(self) -> None:
         """Raises RuntimeError with what is still wrong."""
@@ -98,8 +98,9 @@ class Doctor:
         """Fills in the outcome: named in time or not, and what else was said in that run."""
         deadline = time.monotonic() + expect.within
         while not outcome.named and time.monotonic() < deadline:
-            found = self.findings()
-            right = [finding for finding in found if (finding["id"], finding["where"]) == (cause, expect.where)]
+            every = self.diagnose()["findings"]
+            right = [finding for finding in every if (finding["id"], finding["where"]) == (cause, expect.where)]
+            found = worse_than_a_note(every)
             allowed = (cause, *expect.also)
             outcome.extra = [f"{item['id']} ({item['where']})" for item in found if item["id"] not in allowed]
             if right:
@@ -110,6 +111,11 @@ class Doctor:
         outcome = Outcome("", cause)
         self.until_named(cause, expect, outcome)
         return outcome.named
+
+
+def worse_than_a_note(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without those that are only worth knowing."""
+    return [finding for finding in findings if finding["severity"] != "info"]
 
 
 def chosen(names: list[str], quick: bool) -> list[Fault]:
