@@ -77,7 +77,7 @@ class Doctor:
 
     def findings(self) -> list[dict[str, Any]]:
         """Findings that are worse than a note."""
-        return [finding for finding in self.diagnose()["findings"] if finding["severity"] != "info"]
+        return worse_than_a_note(self.diagnose()["findings"])
 
     def until_healthy(self) -> None:
         """Raises RuntimeError with what is still wrong."""
@@ -101,7 +101,7 @@ class Doctor:
             found = self.diagnose()["findings"]
             right = [finding for finding in found if (finding["id"], finding["where"]) == (cause, expect.where)]
             allowed = (cause, *expect.also)
-            worse = [item for item in found if item["severity"] != "info"]
+            worse = worse_than_a_note(found)
             outcome.extra = [f"{item['id']} ({item['where']})" for item in worse if item["id"] not in allowed]
             if right:
                 outcome.named, outcome.seconds, outcome.severity = True, self.seconds, right[0]["severity"]
@@ -111,6 +111,11 @@ class Doctor:
         outcome = Outcome("", cause)
         self.until_named(cause, expect, outcome)
         return outcome.named
+
+
+def worse_than_a_note(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without those that are only worth knowing."""
+    return [finding for finding in findings if finding["severity"] != "info"]
 
 
 def chosen(names: list[str], quick: bool) -> list[Fault]:

@@ -115,7 +115,8 @@ def _evicted(case: Case) -> Iterator[Match]:
     if policy in ("", "noeviction") or not _in_use(jobs):
         return
     lines = (f"{seen_by}: maxmemory-policy is {policy}, {evicted} keys were evicted since the server's start",)
-    yield Match(case.service, lines, severity=CRITICAL if evicted else WARNING)
+    where = case.topology.primary or case.service
+    yield Match(where, lines, severity=CRITICAL if evicted else WARNING)
 
 
 CAUSES = (
