@@ -8,8 +8,10 @@ its retries switched off (measured on redis-py 4.3.4 to 8.1.0: a refused port th
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Optional
 
 from .errors import LifelineError
@@ -17,6 +19,7 @@ from .errors import LifelineError
 try:
     import redis
     from redis.backoff import NoBackoff
+    from redis.connection import Connection, SSLConnection
     from redis.exceptions import RedisError, ResponseError
     from redis.retry import Retry
 
@@ -29,6 +32,9 @@ except ImportError:
 
     class ResponseError(RedisError):  # type: ignore[no-redef]
         """The same, for an answer that is an error."""
+
+    class SSLConnection:  # type: ignore[no-redef]
+        """Stands in for redis-py's as a base class."""
 
 
 CONNECTION_ERRORS = (RedisError, OSError)
@@ -93,6 +99,46 @@ class Endpoint:
         return cls(host=params["login_host"], port=params["login_port"], unix_socket=params.get("login_unix_socket"))
 
 
+class TlsConnection(SSLConnection):
+    """A connection whose TLS is ours.
+
+    redis-py reads all public CAs of the system anew for each connection, which takes 20 ms, and trusts them beside the
+    CA that it was told: where names are not checked, whoever has a certificate for any name would be let in.
+    """
+
+    def __init__(self, login: Optional[Credentials] = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._login = login or Credentials()
+
+    def _connect(self) -> Any:
+        plain = Connection._connect(self)  # type: ignore[no-untyped-call]
+        try:
+            return tls_context(self._login).wrap_socket(plain, server_hostname=self.host)
+        except (OSError, ValueError):
+            plain.close()
+            raise
+
+
+def tls_context(login: Credentials) -> ssl.SSLContext:
+    """What a login's TLS needs: made once, until one of its files changes. Raises OSError for one that is missing."""
+    files = (login.ca_certs, login.cert_file, login.key_file)
+    changed = tuple(os.stat(path).st_mtime_ns for path in files if path)
+    return _tls_context(login.validate_certs, login.validate_certs and login.check_hostname, files, changed)
+
+
+@lru_cache(maxsize=64)
+def _tls_context(
+    validate: bool, check_hostname: bool, files: tuple[Optional[str], ...], _changed: tuple[int, ...]
+) -> ssl.SSLContext:
+    ca, certificate, key = files
+    made = ssl.create_default_context(cafile=ca)
+    made.check_hostname = check_hostname
+    made.verify_mode = ssl.CERT_REQUIRED if validate else ssl.CERT_NONE
+    if certificate:
+        made.load_cert_chain(certificate, key)
+    return made
+
+
 def connect(endpoint: Endpoint, credentials: Credentials, **extra: Any) -> Any:
     """A ``redis.Redis`` for one endpoint. Nothing is sent before the first command.
 
@@ -112,16 +158,11 @@ def connect(endpoint: Endpoint, credentials: Credentials, **extra: Any) -> Any:
     }
     if endpoint.unix_socket:
         return redis.Redis(unix_socket_path=endpoint.unix_socket, **options)
+    client = redis.Redis(host=endpoint.host, port=endpoint.port, ssl=credentials.tls, **options)
     if credentials.tls:
-        options.update(
-            ssl=True,
-            ssl_cert_reqs=ssl.CERT_REQUIRED if credentials.validate_certs else ssl.CERT_NONE,
-            ssl_check_hostname=credentials.validate_certs and credentials.check_hostname,
-            ssl_ca_certs=credentials.ca_certs,
-            ssl_certfile=credentials.cert_file,
-            ssl_keyfile=credentials.key_file,
-        )
-    return redis.Redis(host=endpoint.host, port=endpoint.port, **options)
+        client.connection_pool.connection_class = TlsConnection
+        client.connection_pool.connection_kwargs["login"] = credentials
+    return client
 
 
 def require_library() -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, Optional, Sequence
 
-from ..client import Credentials, Endpoint, reason
+from ..client import Credentials, Endpoint, reason, tls_context
 from ..errors import LifelineError
 from ..url import parse_url
 from .estate import parse_info
 from .reach import resolve
-from .talk import Question, RefusedError, ask_all, context, info
+from .talk import Question, RefusedError, ask_all, info
 
 KEPT = ("role", "version", "flavour", "loading", "keys", "used_memory", "maxmemory", "uptime_s")
 
@@ -64,7 +64,6 @@ def look(wanted: Sequence[Target]) -> list[dict[str, Any]]:
     connect = max((target.credentials.connect_timeout for target in wanted), default=0.0)
     command = max((target.credentials.command_timeout for target in wanted), default=0.0)
     known = resolve([target.endpoint.host for target in wanted if not target.error], connect)
-    contexts: dict[Credentials, Any] = {}
     questions: dict[int, Question] = {}
     for index, target in enumerate(wanted):
         peer, login = target.endpoint, target.credentials
@@ -73,15 +72,13 @@ def look(wanted: Sequence[Target]) -> list[dict[str, Any]]:
         if not known[peer.host]["addresses"]:
             rows[index]["error"] = f"dns: {known[peer.host]['error']}"
             continue
-        tls = replace(login, user=None, password=None)
         try:
-            if tls not in contexts:
-                contexts[tls] = context(tls)
+            secured = tls_context(login) if login.tls else None
         except OSError as error:
             rows[index]["error"] = f"tls: {login.ca_certs or login.cert_file}: {error.strerror or error}"
             continue
         address = (known[peer.host]["addresses"][0], peer.port)
-        questions[index] = Question(address, _commands(target), contexts[tls], peer.host)
+        questions[index] = Question(address, _commands(target), secured, peer.host)
     ask_all(list(questions.values()), connect, command)
     for index, question in questions.items():
         rows[index].update(_answer(question))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable, Generator, Iterator, Optional, Sequence, Union
 
-from ..client import Credentials, reason
+from ..client import reason
 from .reach import Address, files
 
 READ, WRITE = select.POLLIN | select.POLLHUP | select.POLLERR, select.POLLOUT
@@ -47,22 +47,6 @@ class Question:
     error: str = ""
     connect_s: Optional[float] = None
     answer_s: Optional[float] = None
-
-
-def context(login: Credentials) -> Optional[ssl.SSLContext]:
-    """What TLS needs, made once for all endpoints of one login; None without TLS. Raises OSError for missing files."""
-    if not login.tls:
-        return None
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.check_hostname = login.validate_certs and login.check_hostname
-    made.verify_mode = ssl.CERT_REQUIRED if login.validate_certs else ssl.CERT_NONE
-    if login.ca_certs:
-        made.load_verify_locations(login.ca_certs)
-    else:
-        made.load_default_certs()
-    if login.cert_file:
-        made.load_cert_chain(login.cert_file, login.key_file)
-    return made
 
 
 def ask_all(questions: Sequence[Question], connect: float, command: float) -> None:
