@@ -1,9 +1,13 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A setting that counts at the start only: every server restarts in its turn, the primary last, and nothing is lost."""
+"""Settings that count at the start only: every server restarts in its turn, the primary last, and nothing is lost.
+
+Sentinels too restart in turn, to listen on other addresses.
+"""
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -13,7 +17,8 @@ from test_recovery import changed
 
 MARK, VALUE = "rq:journey:restart", "kept"
 DATABASES = 17
-OPTIONS = ("-e", f"redis_server_databases={DATABASES}")
+ADDRESSES = ["{{ redis_address }}", "127.0.0.1"]
+OPTIONS = ("-e", json.dumps({"redis_server_databases": DATABASES, "redis_sentinel_bind": ADDRESSES}))
 
 
 def started(scene: Scene, estate: Estate, host: str) -> tuple[int, int]:
@@ -74,3 +79,20 @@ def test_the_primary_is_where_it_was_with_all_it_had(
     assert scene.ask(estate, primary, "GET", MARK) == VALUE
     for host in set(estate.servers) - {primary}:
         assert scene.info(estate, host)["master_link_status"] == "up", host
+
+
+def test_sentinels_listen_where_they_should_and_agree(scene: Scene, estate: Estate, runs: list[Run]) -> None:
+    if not estate.sentinels:
+        pytest.skip("the estate has no sentinels")
+    (primary,) = scene.primaries(estate)
+    for host in estate.sentinels:
+        said = scene.on(host, "grep", "^bind ", f"/etc/{estate.flavour}/sentinel.conf")
+        assert said.split() == ["bind", scene.addresses[host], "127.0.0.1"], host
+        listening = scene.on(host, "ss", "--listening", "--tcp", "--numeric", "--no-header", "sport = 26379")
+        assert sorted(line.split()[3].rpartition(":")[0] for line in listening.splitlines()) == sorted(
+            [scene.addresses[host], "127.0.0.1"]
+        ), host
+        state = scene.ask(estate, host, "SENTINEL", "MASTER", estate.name, user="observer", port=26379)
+        fields = dict(zip(state[::2], state[1::2], strict=True))
+        assert (fields["ip"], fields["flags"]) == (scene.addresses[primary], "master"), host
+        assert int(fields["num-other-sentinels"]) == len(estate.sentinels) - 1, host
