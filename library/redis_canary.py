@@ -95,6 +95,11 @@ waited_s:
   returned: success
   type: float
   sample: 0.012
+written_at:
+  description: When it was, in seconds since 1970 by this host's clock; 0 without a write.
+  returned: success
+  type: float
+  sample: 1790000000.123
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -29,7 +29,7 @@ def prove(params: dict[str, Any], check: bool) -> dict[str, Any]:
     Raises LifelineError with the last reason when no write was taken in time.
     """
     if params["url_optional"] and params["url_file"] and not os.path.exists(params["url_file"]):
-        return {"changed": False, "address": "", "waited_s": 0.0}
+        return {"changed": False, "address": "", "waited_s": 0.0, "written_at": 0.0}
     endpoint, credentials, database = _application(params)
     sentinels = endpoints(params["sentinels"] or [])
     started = time.monotonic()
@@ -53,7 +53,12 @@ def prove(params: dict[str, Any], check: bool) -> dict[str, Any]:
             f"No write was taken through {where} within {params['wait']:.0f} s: {problem}; "
             "the service is not back for its applications."
         )
-    return {"changed": False, "address": str(server), "waited_s": round(time.monotonic() - started, 3)}
+    return {
+        "changed": False,
+        "address": str(server),
+        "waited_s": round(time.monotonic() - started, 3),
+        "written_at": round(time.time(), 3),
+    }
 
 
 def _application(params: dict[str, Any]) -> tuple[Endpoint, Credentials, int]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The diagnosis as one HTML page that needs nothing else: no script, no font, no picture from elsewhere.
 
-Every word that comes from evidence goes through ``_text``; the page's own policy forbids scripts and loading as well.
+Every word that comes from evidence goes through ``escaped``; the page's own policy forbids scripts and loading as well.
 """
 
 from __future__ import annotations
@@ -68,7 +68,6 @@ _VERDICTS = {"healthy": "ok", "impaired": "warn", "down": "bad", "blind": "bad"}
 
 def diagnosis_page(diagnosis: Mapping[str, Any]) -> str:
     """The whole page."""
-    name = _text(diagnosis["service"])
     body = [
         _lead(diagnosis),
         _findings(diagnosis["findings"]),
@@ -77,48 +76,54 @@ def diagnosis_page(diagnosis: Mapping[str, Any]) -> str:
         _plan(diagnosis["plan"]),
         _unjudged(diagnosis["unjudged"]),
     ]
+    footer = (
+        "<footer>Written by Lifeline's diagnose.yml, which changes nothing. The evidence lies beside this page as "
+        "evidence.json and holds no secret; <code>-e diagnose_evidence=</code> reads it again.</footer>"
+    )
+    return page(f"{diagnosis['verdict'].upper()}: estate {diagnosis['service']}", "".join([*body, footer]))
+
+
+def page(title: str, body: str) -> str:
+    """A page of Lifeline's; ``body`` is HTML already."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{_text(diagnosis['verdict'].upper())}: estate {name}</title><style>{CSS}</style></head>"
-        f"<body><main>{''.join(body)}"
-        "<footer>Written by Lifeline's diagnose.yml, which changes nothing. The evidence lies beside this page as "
-        "evidence.json and holds no secret; <code>-e diagnose_evidence=</code> reads it again.</footer>"
-        "</main></body></html>\n"
+        f"<title>{escaped(title)}</title><style>{CSS}</style></head><body><main>{body}</main></body></html>\n"
     )
 
 
-def _text(value: Any) -> str:
+def escaped(value: Any) -> str:
+    """Whatever it is, as text that HTML takes for text."""
     return escape(clean_text(str(value)))
 
 
 def _prose(text: str) -> str:
     """A sentence in which `backticks` mean code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped(text))
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
     """A list of terms; the second of each pair is HTML already."""
-    return f"<dl>{''.join(f'<dt>{_text(term)}</dt><dd>{told}</dd>' for term, told in pairs if told)}</dl>"
+    return f"<dl>{''.join(f'<dt>{escaped(term)}</dt><dd>{told}</dd>' for term, told in pairs if told)}</dl>"
 
 
 def _lead(diagnosis: Mapping[str, Any]) -> str:
     verdict = diagnosis["verdict"]
     pairs = _pairs(
         [
-            ("Primary", _text(words.primary(diagnosis))),
-            ("Parties", _text(words.parties(diagnosis))),
-            ("Applications", _text(words.applications(diagnosis))),
-            ("Jobs", _text(words.jobs(diagnosis))),
-            ("Looked at", _text(words.moment(diagnosis["parties"]["looked_at"]))),
-            ("Trouble since", _text(words.moment(diagnosis["outage_began"])) if diagnosis["outage_began"] else ""),
+            ("Primary", escaped(words.primary(diagnosis))),
+            ("Parties", escaped(words.parties(diagnosis))),
+            ("Applications", escaped(words.applications(diagnosis))),
+            ("Jobs", escaped(words.jobs(diagnosis))),
+            ("Looked at", escaped(words.moment(diagnosis["parties"]["looked_at"]))),
+            ("Trouble since", escaped(words.moment(diagnosis["outage_began"])) if diagnosis["outage_began"] else ""),
         ]
     )
     return (
-        f'<header class="lead {_VERDICTS.get(verdict, "mute")}"><h1><span class="tag">{_text(verdict)}</span>'
-        f"Estate {_text(diagnosis['service'])}: {_text(words.MEANING.get(verdict, ''))}</h1>"
-        f"<p>{_text(diagnosis['summary'])}.</p>{pairs}</header>"
+        f'<header class="lead {_VERDICTS.get(verdict, "mute")}"><h1><span class="tag">{escaped(verdict)}</span>'
+        f"Estate {escaped(diagnosis['service'])}: {escaped(words.MEANING.get(verdict, ''))}</h1>"
+        f"<p>{escaped(diagnosis['summary'])}.</p>{pairs}</header>"
     )
 
 
@@ -140,13 +145,14 @@ def _finding(finding: Mapping[str, Any]) -> str:
     )
     return (
         f'<section class="card {_TONES.get(finding["severity"], "mute")}"><h3><span class="tag">'
-        f'{_text(finding["severity"])}</span>{_text(words.heading(finding))} <span class="sure">'
-        f"{_text(words.sureness(finding))}</span></h3>{pairs}</section>"
+        f'{escaped(finding["severity"])}</span>{escaped(words.heading(finding))} <span class="sure">'
+        f"{escaped(words.sureness(finding))}</span></h3>{pairs}</section>"
     )
 
 
 def _evidence(lines: Sequence[str]) -> str:
-    return f'<ul class="seen">{"".join(f"<li><code>{_text(line)}</code></li>" for line in lines)}</ul>' if lines else ""
+    items = "".join(f"<li><code>{escaped(line)}</code></li>" for line in lines)
+    return f'<ul class="seen">{items}</ul>' if items else ""
 
 
 def _list(items: Sequence[str], kind: str = "ul") -> str:
@@ -158,15 +164,16 @@ def _looks(diagnosis: Mapping[str, Any]) -> str:
     rows, servers, left = words.looks(diagnosis, ROWS)
     if not rows:
         return ""
-    head = "".join(f'<th scope="col">{_text(server)}</th>' for server in servers)
+    head = "".join(f'<th scope="col">{escaped(server)}</th>' for server in servers)
     body = "".join(
-        f'<tr><th scope="row">{_text(row["host"])}</th>{"".join(_cell(row["sees"], server) for server in servers)}</tr>'
+        f'<tr><th scope="row">{escaped(row["host"])}</th>'
+        f"{''.join(_cell(row['sees'], server) for server in servers)}</tr>"
         for row in rows
     )
     more = f" {words.count(left, 'more host')} are in evidence.json." if left else ""
     return (
         '<h2>Who reaches whom</h2><div class="scroll"><table>'
-        f"<caption>Each row is what one host got from each server.{_text(more)}</caption>"
+        f"<caption>Each row is what one host got from each server.{escaped(more)}</caption>"
         f'<thead><tr><th scope="col">From</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
@@ -174,7 +181,7 @@ def _looks(diagnosis: Mapping[str, Any]) -> str:
 def _cell(sees: Mapping[str, str], server: str) -> str:
     if server not in sees:
         return '<td class="mute">not asked</td>'
-    return f'<td class="bad">{_text(sees[server])}</td>' if sees[server] else "<td>answers</td>"
+    return f'<td class="bad">{escaped(sees[server])}</td>' if sees[server] else "<td>answers</td>"
 
 
 def _plan(plan: Mapping[str, Any]) -> str:
@@ -197,5 +204,5 @@ def _unjudged(causes: Sequence[str]) -> str:
         return ""
     return (
         "<h2>Not judged</h2><p>The evidence is so odd that these causes could not be judged; please report it with "
-        f"evidence.json: {_text(words.names(causes, 20))}.</p>"
+        f"evidence.json: {escaped(words.names(causes, 20))}.</p>"
     )

@@ -30,9 +30,9 @@ def diagnosis_markdown(diagnosis: Mapping[str, Any]) -> str:
         ("Trouble since", words.moment(began) if began else ""),
     ]
     parts = [
-        f"# {_text(verdict.upper())}: estate {_text(diagnosis['service'])}",
-        f"{_text(diagnosis['summary'])}. The estate is {_text(words.MEANING.get(verdict, 'unknown'))}.",
-        "\n".join(f"- {label}: {_text(text)}" for label, text in lead if text),
+        f"# {escaped(verdict.upper())}: estate {escaped(diagnosis['service'])}",
+        f"{escaped(diagnosis['summary'])}. The estate is {escaped(words.MEANING.get(verdict, 'unknown'))}.",
+        "\n".join(f"- {label}: {escaped(text)}" for label, text in lead if text),
         "## Findings, worst first",
         *(
             [_finding(at, finding) for at, finding in enumerate(words.grouped(diagnosis["findings"]), 1)]
@@ -46,11 +46,11 @@ def diagnosis_markdown(diagnosis: Mapping[str, Any]) -> str:
         _plan(diagnosis["plan"]),
     ]
     if diagnosis["unjudged"]:
-        parts.append(f"Not judged, since the evidence is so odd: {_text(words.names(diagnosis['unjudged'], 20))}.")
+        parts.append(f"Not judged, since the evidence is so odd: {escaped(words.names(diagnosis['unjudged'], 20))}.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _text(value: Any) -> str:
+def escaped(value: Any) -> str:
     """Text that says what it says and does nothing."""
     escaped = "".join(_SPECIAL.get(char, char) for char in clean_text(str(value)).strip())
     return re.sub(r"(?i)://", ":&#47;&#47;", re.sub(r"(?i)\bwww\.", "www&#46;", escaped))
@@ -60,13 +60,13 @@ def _prose(text: str) -> str:
     """A sentence in which `backticks` mean code."""
     pieces = clean_text(text).split("`")
     if len(pieces) % 2 == 0:
-        return _text(text)
+        return escaped(text)
     return "".join(_code(piece) if at % 2 and piece else _inline(piece) for at, piece in enumerate(pieces))
 
 
 def _inline(piece: str) -> str:
     """A piece of a sentence, with the blanks at its ends."""
-    told = _text(piece)
+    told = escaped(piece)
     return f"{' ' * piece.startswith(' ')}{told}{' ' * piece.endswith(' ')}" if told else " " * bool(piece)
 
 
@@ -83,13 +83,13 @@ def _finding(number: int, finding: Mapping[str, Any]) -> str:
         ("At risk", _prose(finding["at_risk"])),
         ("Do", _prose(finding["remedy"])),
         ("Do not", _prose(words.avoided(finding))),
-        ("It explains", "; ".join(_text(item) for item in words.explained(finding))),
+        ("It explains", "; ".join(escaped(item) for item in words.explained(finding))),
     ]
     return "\n".join(
         [
-            f"### {number}. {finding['severity'].capitalize()}: {_text(words.heading(finding))}",
+            f"### {number}. {finding['severity'].capitalize()}: {escaped(words.heading(finding))}",
             "",
-            f"How we know ({_text(words.sureness(finding))}):",
+            f"How we know ({escaped(words.sureness(finding))}):",
             "",
             *(f"- {_code(line)}" for line in words.shown(finding["evidence"], LINES) if line.strip()),
             "",
@@ -99,10 +99,10 @@ def _finding(number: int, finding: Mapping[str, Any]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    body = [f"| {' | '.join(_text(cell) or '-' for cell in row)} |" for row in rows]
+    body = [f"| {' | '.join(escaped(cell) or '-' for cell in row)} |" for row in rows]
     if not body:
         return ""
-    return "\n".join([f"| {' | '.join(map(_text, head))} |", f"|{'---|' * len(head)}", *body])
+    return "\n".join([f"| {' | '.join(map(escaped, head))} |", f"|{'---|' * len(head)}", *body])
 
 
 def _servers(diagnosis: Mapping[str, Any]) -> str:
@@ -146,7 +146,7 @@ def _looks(diagnosis: Mapping[str, Any]) -> str:
 
 
 def _plan(plan: Mapping[str, Any]) -> str:
-    lines = [f"{number}. {_text(step)}" for number, step in enumerate(words.steps(plan), 1)]
+    lines = [f"{number}. {escaped(step)}" for number, step in enumerate(words.steps(plan), 1)]
     if plan["refusal"]:
         lines.append(f"- **It refuses:** {_prose(plan['refusal'])}")
     if plan["loss"]:

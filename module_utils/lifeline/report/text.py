@@ -102,8 +102,8 @@ def outcome_text(
     """After the run: what it was, who is primary now, what was done, what is left.
 
     ``first`` and ``last`` are ``{plan, topology, primary}``; ``facts`` may hold ``jobs`` (``rq.report.recovered``),
-    ``restarted``, ``preserved``, ``steps`` (remedy@host), ``failed`` (sentences), all lists, and ``write_through``
-    (address).
+    ``write_through`` (address), and lists: ``restarted``, ``preserved``, ``steps`` (remedy@host) and ``failed`` (steps,
+    as ``incident`` has them).
     """
     plan = last["plan"]
     before, after = first.get("primary") or {}, last.get("primary") or {}
@@ -120,7 +120,8 @@ def outcome_text(
         known = {f"{action['remedy']}@{action['host']}" for action in first["plan"]["actions"]}
         later = [step.partition("@") for step in dict.fromkeys(facts.get("steps") or ()) if step not in known]
         lines += [f"Done: {title(remedy)} (on {host})" for remedy, _, host in later]
-        lines += [f"Failed: {sentence}" for sentence in facts.get("failed") or ()]
+        failed = facts.get("failed") or ()
+        lines += [f"Failed: {title(step['remedy'])} (on {step['host']}): {step['failed']}" for step in failed]
     lines += _facts(facts)
     if first["plan"].get("loss"):
         lines.append(f"Possible loss: {first['plan']['loss']}")

@@ -1,0 +1,91 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The record of a recovery: what it tells, in which order, and that hostile words stay words."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+from estates import Estate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lifeline.diagnose import plan_from_evidence
+from lifeline.incident import work
+from lifeline.report.incident import incident, incident_markdown, incident_page
+
+HOSTILE = "<script>alert(1)</script> [x](http://evil) \x1b[31m"
+
+
+def a_run(**changes: Any) -> dict[str, Any]:
+    broken, mended = Estate().kill("redis2"), Estate()
+    estates = [
+        plan_from_evidence(list(estate.evidence.values()), estate.nodes, estate.sentinels, estate.service)
+        for estate in (broken, mended)
+    ]
+    step = {"remedy": "follow", "host": "redis2", "why": "its process is dead", "began": 105.0, "ended": 107.5}
+    killed = {"count": 2, "first": 99.0, "sample": HOSTILE}
+    logged = {"host": "redis2", "logs": {"server": {"groups": {"killed": killed}}}}
+        "host": "redis2",
+        "logs": {"server": {"groups": {"killed": {"count": 2, "first": 99.0, "sample": HOSTILE}}}},
+    }
+    return {
+        "estate": "orders", "run": "r1", "who": "alice on control", "started": 103.0, "ended": 120.0,
+        "proven_at": 110.0, "first": {**estates[0], "outage_began": 100.0}, "last": estates[1], "evidence": [logged],
+        "steps": [{**step, "failed": ""}], "lines": ["Estate orders: in service."], **changes,
+    }  # fmt: skip
+
+
+def test_the_record_has_causes_steps_times_and_what_is_left() -> None:
+    record = incident(a_run())
+    assert record["rto_s"] == 10.0
+    assert [cause["id"] for cause in record["causes"]] == ["process_dead"]
+    assert [(step["remedy"], step["seconds"]) for step in record["steps"]] == [("follow", 2.5)]
+    assert (record["verdict_before"], record["verdict_after"]) == ("impaired", "healthy")
+    assert record["primary_after"] == "redis1"
+
+
+def test_the_timeline_runs_from_the_first_sign_to_the_end() -> None:
+    entries = incident(a_run())["timeline"]
+    assert [entry["at"] for entry in entries] == [99.0, 100.0, 103.0, 105.0, 110.0, 120.0]
+    assert "2 times" in entries[0]["what"]
+
+
+def test_a_recovery_without_a_proof_has_no_recovery_time() -> None:
+    assert incident(a_run(proven_at=None))["rto_s"] is None
+
+
+def test_a_step_that_failed_is_told_with_its_reason() -> None:
+    step = {"remedy": "scale", "host": "redis1", "why": "full", "began": 104.0, "ended": 105.0, "failed": "no room"}
+    assert "no room" in incident_markdown(incident(a_run(steps=[step])))
+
+
+def test_hostile_words_are_shown_and_do_nothing() -> None:
+    record = incident(a_run())
+    page, text = incident_page(record), incident_markdown(record)
+    assert "<script>" not in page and "&lt;script&gt;" in page
+    assert "<script>" not in text and "[x](" not in text and "http://" not in text
+    assert "\x1b" not in page + text
+
+
+SCALARS = st.none() | st.booleans() | st.floats() | st.text()
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+NAMES = ("first", "last", "evidence", "steps", "lines", "proven_at", "started")
+
+
+@settings(max_examples=60)
+@given(st.dictionaries(st.sampled_from(NAMES), JSON))
+def test_whatever_a_run_knew_there_is_a_record(garbage: dict[str, Any]) -> None:
+    record = incident(a_run(**garbage))
+    assert incident_page(record) and incident_markdown(record) and json.dumps(record)
+
+
+def test_the_folder_is_for_its_owner_and_a_check_run_writes_none(tmp_path: Path) -> None:
+    params = {**a_run(), "dir": str(tmp_path / "incidents"), "looks_dir": str(tmp_path)}
+    assert work(params, check=True) == {"files": []} and not (tmp_path / "incidents").exists()
+    written = [Path(path) for path in work(params, check=False)["files"]]
+    assert [path.name for path in written] == ["incident.html", "incident.md", "incident.json"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o640}
+    assert stat.S_IMODE(written[0].parent.stat().st_mode) == 0o750
