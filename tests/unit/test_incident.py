@@ -28,9 +28,6 @@ def a_run(**changes: Any) -> dict[str, Any]:
     step = {"remedy": "follow", "host": "redis2", "why": "its process is dead", "began": 105.0, "ended": 107.5}
     killed = {"count": 2, "first": 99.0, "sample": HOSTILE}
     logged = {"host": "redis2", "logs": {"server": {"groups": {"killed": killed}}}}
-        "host": "redis2",
-        "logs": {"server": {"groups": {"killed": {"count": 2, "first": 99.0, "sample": HOSTILE}}}},
-    }
     return {
         "estate": "orders", "run": "r1", "who": "alice on control", "started": 103.0, "ended": 120.0,
         "proven_at": 110.0, "first": {**estates[0], "outage_began": 100.0}, "last": estates[1], "evidence": [logged],
