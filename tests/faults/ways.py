@@ -125,8 +125,8 @@ def resident(lab: Lab, host: str) -> int:
 
 @contextmanager
 def memory_limit(lab: Lab, host: str, further: int, whole: int) -> Iterator[None]:
-    """Run the server under a limit in bytes: on what it takes from now on (``further``) with version 1 of control groups,
-    on all that it holds (``whole``) with version 2."""
+    """Run the server under a limit in bytes. Version 1 of control groups counts ``further``, what it takes from now on,
+    version 2 ``whole``, all that it holds."""
     top = "/sys/fs/cgroup/memory"
     if shell(lab, host, f"mkdir {top}/fault 2>/dev/null && echo made", check=False):
         pid = prop(lab, host, "MainPID")
