@@ -11,7 +11,7 @@ from pathlib import Path
 
 from base import FIXTURES, Expect, fault
 from lab import Lab, wait_for
-from ways import info, prop, save_fails, settings, shell
+from ways import info, memory_limit, prop, resident, save_fails, settings, shell
 
 FIXTURES["disk_slow"] = "a disk that is slow but not stuck can not be had here: there is no dm-delay"
 FIXTURES["host_memory_low"] = "hosts of the lab share the machine's memory"
@@ -76,10 +76,6 @@ def always_huge_pages(lab: Lab) -> Iterator[Expect]:
 @fault("memory_limit_near")
 def little_memory_in_the_group(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
-    pid, group = prop(lab, replica, "MainPID"), "/sys/fs/cgroup/memory/fault"
-    limit = int(shell(lab, replica, f"awk '/VmRSS/ {{ print $2 }}' /proc/{pid}/status")) * 1060
-    home = shell(lab, replica, f"sed -n 's/^[0-9]*:memory://p' /proc/{pid}/cgroup; mkdir {group} 2>&1", check=False)
-    if "memory" in home or "libpod" in home:
-        shell(lab, replica, f"echo {limit} > {group}/memory.limit_in_bytes; echo {pid} > {group}/cgroup.procs")
+    limit = int(resident(lab, replica) * 1.06)
+    with memory_limit(lab, replica, limit, limit):
         yield Expect(replica)
-        shell(lab, replica, f"echo {pid} > /sys/fs/cgroup/memory/cgroup.procs; rmdir {group}")

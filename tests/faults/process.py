@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from base import Expect, fault
 from lab import UNIT, Lab, wait_for
-from ways import DATA, config_with, linked, prop, shell, unit_with, up_again
+from ways import DATA, MIB, config_with, linked, memory_limit, prop, resident, shell, unit_with, up_again
 
 # What a failover leaves behind for some seconds when the old primary is back.
 TRACES = ("split_brain", "replica_astray", "sentinel_astray")
@@ -75,23 +75,13 @@ def replica_segfaults_and_comes_back(lab: Lab) -> Iterator[Expect]:
 @fault("oom_killed")
 def replica_out_of_memory(lab: Lab) -> Iterator[Expect]:
     replica, primary = lab.replicas()[0], lab.primary()
-    keys = [f"lab:fill:{number}" for number in range(32)]
-    group = "/sys/fs/cgroup/memory/fault"
     pid = prop(lab, replica, "MainPID")
-    if "memory" in shell(lab, replica, f"mkdir {group} && echo memory", check=False):
-        shell(lab, replica, f"echo 8M > {group}/memory.limit_in_bytes; echo {pid} > {group}/cgroup.procs")
-    else:
-        resident = shell(lab, replica, f"awk '/VmRSS/ {{ print $2 }}' /proc/{pid}/status").strip()
-        limits = (f"MemoryMax={int(resident) + 8192}K", "MemorySwapMax=0")
-        lab.on(replica, "systemctl", "set-property", "--runtime", UNIT, *limits)
     fill = "for number = 0, 31 do redis.call('SET', 'lab:fill:' .. number, string.rep('x', 1048576)) end"
-    lab.redis(primary, "EVAL", fill, "0")
-    wait_for(lambda: prop(lab, replica, "MainPID") != pid, "the kernel kills it", 30)
-    yield Expect(replica)
-    lab.redis(primary, "DEL", *keys)
-    shell(lab, replica, f"rmdir {group} 2>/dev/null; systemctl revert {UNIT}.d 2>/dev/null", check=False)
-    undo = ("MemoryMax=infinity", "MemorySwapMax=infinity")
-    lab.on(replica, "systemctl", "set-property", "--runtime", UNIT, *undo, check=False)
+    with memory_limit(lab, replica, 8 * MIB, resident(lab, replica) + 8 * MIB):
+        lab.redis(primary, "EVAL", fill, "0")
+        wait_for(lambda: prop(lab, replica, "MainPID") != pid, "the kernel kills it", 30)
+        yield Expect(replica)
+    lab.redis(primary, "DEL", *(f"lab:fill:{number}" for number in range(32)))
     up_again(lab, replica)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +29,9 @@ from lab import Lab, wait_for
 for module in sorted(Path(__file__).resolve().parent.glob("*.py")):
     if module.stem not in ("base", "recover", "run", "ways"):
         importlib.import_module(module.stem)
+
+# How an injector or a playbook fails.
+FAILURES = (RuntimeError, SystemExit, subprocess.CalledProcessError)
 
 # Seconds in which a lab heals after a fault was undone.
 HEALING = 90.0
@@ -63,6 +67,7 @@ class Doctor:
         self.lab = lab
         self.reports = Path(tempfile.mkdtemp(prefix="faults-"))
         self.seconds = 0.0
+        self.well = False  # proven, and nothing broken since
 
     def diagnose(self) -> dict[str, Any]:
         """The diagnosis of the lab's one estate."""
@@ -93,6 +98,7 @@ class Doctor:
             wait_for(healthy, "a healthy lab", HEALING)
         except RuntimeError as error:
             raise RuntimeError(f"{error}; still there: {'; '.join(left)}") from error
+        self.well = True
 
     def until_named(self, cause: str, expect: Expect, outcome: Outcome) -> None:
         """Fills in the outcome: named in time or not, and what else was said in that run."""
@@ -129,19 +135,21 @@ def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
     outcome = Outcome(fault.name, fault.cause)
     injector = fault.inject(lab)
     try:
-        doctor.until_healthy()
-    except (RuntimeError, SystemExit) as error:
+        if not doctor.well:
+            doctor.until_healthy()
+    except FAILURES as error:
         outcome.error = f"not injected: {str(error)[-600:]}"
         return outcome
+    doctor.well = False
     try:
         doctor.until_named(fault.cause, next(injector), outcome)
-    except (RuntimeError, SystemExit) as error:
+    except FAILURES as error:
         outcome.error = str(error)[-600:]
     finally:
         try:
             next(injector, None)
             doctor.until_healthy()
-        except (RuntimeError, SystemExit) as error:
+        except FAILURES as error:
             outcome.error = f"{outcome.error} not undone: {str(error)[-600:]}".strip()
     return outcome
 

@@ -12,6 +12,7 @@ from lab import UNIT, Lab, wait_for
 
 CONFIG = "/etc/redis/redis-main.conf"
 DATA = "/var/lib/redis/main"
+MIB = 1 << 20
 LOG = "/var/log/redis/redis-server-main.log"
 
 
@@ -114,6 +115,32 @@ def small_disk(lab: Lab, replica: str, options: str = "size=64m") -> Iterator[No
         end(lab, replica)
         lab.on(replica, "umount", DATA)
         up_again(lab, replica)
+
+
+def resident(lab: Lab, host: str) -> int:
+    """Bytes of memory that the server's process holds."""
+    pid = prop(lab, host, "MainPID")
+    return int(shell(lab, host, f"awk '/VmRSS/ {{ print $2 }}' /proc/{pid}/status")) * 1024
+
+
+@contextmanager
+def memory_limit(lab: Lab, host: str, further: int, whole: int) -> Iterator[None]:
+    """Run the server under a limit in bytes. Version 1 of control groups counts ``further``, what it takes from now on,
+    version 2 ``whole``, all that it holds."""
+    top = "/sys/fs/cgroup/memory"
+    if shell(lab, host, f"mkdir {top}/fault 2>/dev/null && echo made", check=False):
+        pid = prop(lab, host, "MainPID")
+        shell(lab, host, f"echo {further} > {top}/fault/memory.limit_in_bytes; echo {pid} > {top}/fault/cgroup.procs")
+        undo = ["sh", "-c", f"for pid in $(cat {top}/fault/cgroup.procs); do echo $pid > {top}/cgroup.procs; done"]
+        undo[-1] += f"; rmdir {top}/fault"
+    else:
+        told = ("systemctl", "set-property", "--runtime", UNIT)
+        lab.on(host, *told, f"MemoryMax={whole}", "MemorySwapMax=0")
+        undo = [*told, "MemoryMax=infinity", "MemorySwapMax=infinity"]
+    try:
+        yield
+    finally:
+        lab.on(host, *undo)
 
 
 def fill(lab: Lab, host: str, leave_kib: int = 0) -> None:

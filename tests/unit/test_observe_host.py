@@ -96,6 +96,7 @@ def test_a_look_at_this_machine_is_whole() -> None:
     assert seen["memory"]["total"] > seen["memory"]["available"] > 0
     assert seen["disks"]["/"]["total"] > 0
     assert "tcp" in seen["network"]
+    assert 0 <= seen["late_s"] < 60
 
 
 def test_a_stopped_process_is_told_from_a_sleeping_one() -> None:

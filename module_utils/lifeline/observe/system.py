@@ -239,10 +239,22 @@ def conntrack() -> dict[str, int]:
 
 
 def look(paths: Iterable[str]) -> dict[str, Any]:
-    """All of it: ``{memory, load, pressure, kernel, disks, cpu, network, pages}``. Takes ``SAMPLE_S``."""
+    """All of it: ``{memory, load, pressure, kernel, disks, cpu, network, pages, late_s}``. Takes ``SAMPLE_S``.
+
+    ``late_s``: how much later than it had asked for this look was woken. Where that is much, the host has no processor
+    to spare, and a timeout of its looks says more about itself than about whom it looked at.
+    """
     before, started = counters(), time.monotonic()
-    found = {"memory": memory(), "load": load(), "pressure": pressure(), "kernel": kernel(), "disks": disks(paths)}
-    time.sleep(max(0.0, started + SAMPLE_S - time.monotonic()))
+    found: dict[str, Any] = {
+        "memory": memory(),
+        "load": load(),
+        "pressure": pressure(),
+        "kernel": kernel(),
+        "disks": disks(paths),
+    }
+    wanted = max(time.monotonic(), started + SAMPLE_S)
+    time.sleep(max(0.0, wanted - time.monotonic()))
+    found["late_s"] = round(time.monotonic() - wanted, 3)
     rated = rates(before, counters(), time.monotonic() - started)
     rated["network"]["conntrack"] = conntrack()
     return {**found, **rated}
