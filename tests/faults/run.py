@@ -98,10 +98,14 @@ class Doctor:
         """Fills in the outcome: named in time or not, and what else was said in that run."""
         deadline = time.monotonic() + expect.within
         while not outcome.named and time.monotonic() < deadline:
-            found = self.findings()
+            found = self.diagnose()["findings"]
             right = [finding for finding in found if (finding["id"], finding["where"]) == (cause, expect.where)]
             allowed = (cause, *expect.also)
-            outcome.extra = [f"{item['id']} ({item['where']})" for item in found if item["id"] not in allowed]
+            outcome.extra = [
+                f"{item['id']} ({item['where']})"
+                for item in found
+                if item["id"] not in allowed and item["severity"] != "info"
+            ]
             if right:
                 outcome.named, outcome.seconds, outcome.severity = True, self.seconds, right[0]["severity"]
 

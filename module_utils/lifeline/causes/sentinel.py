@@ -61,7 +61,8 @@ def _no_quorum(case: Case) -> Iterator[Match]:
     lines += [f"{watcher.name}: {watcher.error or 'does not watch the estate'}" for watcher in silent]
     lines += [f"{watcher.name} CKQUORUM: {watcher.view.text('quorum_text')}" for watcher in refusing]
     severity = CRITICAL if case.topology.state == NO_PRIMARY else WARNING
-    yield Match(case.service, tuple(lines), tuple(watcher.name for watcher in silent), severity)
+    members = tuple(watcher.name for watcher in case.watchers)
+    yield Match(case.service, tuple(lines), tuple(watcher.name for watcher in silent), severity, stems_from=members)
 
 
 def _dead(case: Case) -> Iterator[Match]:
