@@ -106,9 +106,10 @@ def flags_line(watcher: Watcher) -> str:
 def _login_refused(case: Case) -> Iterator[Match]:
     shut_out = [watcher for watcher in knowing(case) if watcher.view.flag("down") and named_primary(case, watcher)]
     refusals, certain = [], False
+    hosts = {watcher.node.host for watcher in case.watchers}
     for server in case.servers:
         for row in server.deep.rows("acl_log"):
-            if row.number("age_s") <= FRESH_S and row.text("reason") in ("auth", "command", "channel"):
+            if row.number("age_s") <= FRESH_S and row.text("address") in hosts:
                 user = row.text("user")
                 certain = certain or "sentinel" in user
                 refusals.append(f"{server.name} ACL LOG: {row.text('reason')} refused to user {user}")
