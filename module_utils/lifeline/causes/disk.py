@@ -215,7 +215,6 @@ CAUSES = (
         "force.",
         _read_only,
         ("disk_full_aof", "disk_full_rdb", "data_denied", *FAILING),
-        task="restore_files",
     ),
     Cause(
         "data_denied",
@@ -230,6 +229,7 @@ CAUSES = (
         "Do not chmod 777 and do not run the server as root: everybody could read or replace the data.",
         _data_denied,
         ("config_invalid", *FAILING),
+        task="restore_files",
     ),
     Cause(
         "disk_nearly_full",

@@ -234,8 +234,7 @@ CAUSES = (
         "anything is done: an old primary has to follow, its surplus kept as a copy first.",
         "Do not promote by hand on the side with fewer sentinels, and do not restart the host to get it back.",
         _host_isolated,
-        (*SYMPTOMS, "clients_cut_off", "packet_loss", "sentinel_astray", "replica_astray"),
-        task="firewall",
+        (*SYMPTOMS, "clients_cut_off", "packet_loss", "sentinel_astray", "replica_astray", "no_quorum"),
     ),
     Cause(
         "clients_cut_off",
@@ -249,6 +248,7 @@ CAUSES = (
         "Do not fail over: the servers are well, and the next primary has the same rule.",
         _clients,
         APPLICATIONS,
+        task="firewall",
     ),
     Cause(
         "sentinel_cut_off",
@@ -260,7 +260,7 @@ CAUSES = (
         "Open the Sentinel port between the hosts: provision.yml writes the firewall's table again.",
         "Do not run SENTINEL RESET: it forgets sentinels and replicas. Data and clients are well meanwhile.",
         partial(_pairs, kind="sentinels"),
-        ("sentinel_silent",),
+        ("sentinel_silent", "no_quorum", "sentinel_blind"),
         task="firewall",
     ),
     Cause(
@@ -287,7 +287,7 @@ CAUSES = (
         "redis_sentinel_down_after_ms.",
         "Do not fail over for each gap: the next primary is behind the same network.",
         _packet_loss,
-        ("replica_link_down", "server_silent", "sentinel_silent", *APPLICATIONS),
+        ("replica_link_down", "server_silent", "sentinel_silent", "no_quorum", *APPLICATIONS),
     ),
     Cause(
         "names_unresolved",

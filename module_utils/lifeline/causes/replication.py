@@ -144,7 +144,7 @@ def _copying(case: Case) -> Iterator[Match]:
 def _stale(case: Case) -> Iterator[Match]:
     for server in disconnected(case):
         serves = server.deep.text("config.replica-serve-stale-data")
-        if serves not in ("yes", "no"):
+        if serves not in ("yes", "no") or server.view.flag("primary.syncing"):
             continue
         what = "answers reads with old data" if serves == "yes" else "refuses reads with MASTERDOWN"
         line = f"{server.name}: replica-serve-stale-data {serves}, so it {what}"
@@ -262,7 +262,7 @@ CAUSES = (
         "Wait until it is done.",
         "Do not restart it or the primary: it begins anew.",
         _copying,
-        ("replica_link_down", "replica_stale", "not_enough_replicas"),
+        ("replica_link_down", "not_enough_replicas"),
         like="replica_link_down",
     ),
     Cause(

@@ -61,7 +61,8 @@ def _no_quorum(case: Case) -> Iterator[Match]:
     lines += [f"{watcher.name}: {watcher.error or 'does not watch the estate'}" for watcher in silent]
     lines += [f"{watcher.name} CKQUORUM: {watcher.view.text('quorum_text')}" for watcher in refusing]
     severity = CRITICAL if case.topology.state == NO_PRIMARY else WARNING
-    yield Match(case.service, tuple(lines), tuple(watcher.name for watcher in silent), severity)
+    members = tuple(watcher.name for watcher in case.watchers)
+    yield Match(case.service, tuple(lines), tuple(watcher.name for watcher in silent), severity, stems_from=members)
 
 
 def _dead(case: Case) -> Iterator[Match]:
@@ -105,9 +106,10 @@ def flags_line(watcher: Watcher) -> str:
 def _login_refused(case: Case) -> Iterator[Match]:
     shut_out = [watcher for watcher in knowing(case) if watcher.view.flag("down") and named_primary(case, watcher)]
     refusals, certain = [], False
+    hosts = {watcher.node.host for watcher in case.watchers}
     for server in case.servers:
         for row in server.deep.rows("acl_log"):
-            if row.number("age_s") <= FRESH_S and row.text("reason") in ("auth", "command", "channel"):
+            if row.number("age_s") <= FRESH_S and row.text("address") in hosts:
                 user = row.text("user")
                 certain = certain or "sentinel" in user
                 refusals.append(f"{server.name} ACL LOG: {row.text('reason')} refused to user {user}")

@@ -67,7 +67,7 @@ def _sentinel_sees_down(case: Case) -> Iterator[Match]:
     for watcher in case.watchers:
         server = case.server(watcher.node.names)
         if watcher.alive and watcher.view.flag("down") and server and server.alive and server.is_primary:
-            yield Match(watcher.name, (flags_line(watcher),))
+            yield Match(watcher.name, (flags_line(watcher),), stems_from=(server.name,))
 
 
 def _application_cut_off(case: Case) -> Iterator[Match]:
@@ -87,13 +87,13 @@ CAUSES = (
     Cause("replica_link_down", "", "symptom", "A replica lost its primary", WARNING,
           "This copy of the data falls behind.", UNKNOWN, CAREFUL, _link_down),
     Cause("saving_fails", "", "symptom", "A server can not save its data", WARNING,
-          "All since its last save is in memory only.", UNKNOWN, CAREFUL, _saving_fails,
-        task="save",
-    ),
+          "All since its last save is in memory only.", UNKNOWN, CAREFUL, _saving_fails, ("sentinel_sees_down",),
+          "save"),
     Cause("sentinel_silent", "", "symptom", "A sentinel does not answer", WARNING,
           "One vote less; with half of them gone nobody can fail over.", UNKNOWN, CAREFUL, _sentinel_silent),
     Cause("sentinel_sees_down", "", "symptom", "A sentinel holds a live primary for dead", WARNING,
-          "It may fail over without need, or not when it should.", UNKNOWN, CAREFUL, _sentinel_sees_down),
+          "It may fail over without need, or not when it should.", UNKNOWN, CAREFUL, _sentinel_sees_down,
+          like="server_silent"),
     Cause("application_cut_off", "", "symptom", "An application host can not reach Redis", CRITICAL,
           "Every request and job of that host.", UNKNOWN, CAREFUL, _application_cut_off),
 )  # fmt: skip
