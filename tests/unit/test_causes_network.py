@@ -33,6 +33,10 @@ def test_a_busy_host_that_is_too_slow_to_talk_is_not_cut_off() -> None:
     assert ("clients_cut_off", "app1") in found(shut)
 
 
+def test_a_host_too_busy_to_ask_itself_is_not_cut_off_from_itself() -> None:
+    assert found(Estate().cut("redis2", "redis2").cut("redis2", "redis2", "sentinels")) == set()
+
+
 def test_a_server_that_is_dead_for_all_is_no_matter_of_the_network() -> None:
     assert not {cause for cause, _where in found(Estate().application().kill("redis2"))} & {
         "clients_cut_off", "peer_cut_off", "host_isolated", "sentinel_cut_off"
