@@ -288,7 +288,7 @@ evidence:
     paths:
       description: Whether some connections to each other host lose packets, and how long they take. With O(depth=full).
       type: dict
-      sample: {redis2: {tries: 6, answered: 6, best_ms: 0.2, error: ""}}
+      sample: {redis2: {tries: 6, answered: 6, refused: 0, best_ms: 0.2, error: ""}}
     names:
       description: What the names among the estate's addresses resolve to on this host. With O(depth=full).
       type: dict

@@ -206,6 +206,35 @@ class Estate:
             evidence["sentinels"][name].update(said)
         return self
 
+    def look(self, name: str, **sections: Any) -> Estate:
+        """What a host's look found besides: sections of its evidence, laid over those that it has."""
+        for section, found in sections.items():
+            held = self.evidence[name].get(section)
+            self.evidence[name][section] = {**held, **found} if isinstance(held, dict) else found
+        return self
+
+    def application(self, name: str = "app1", **sections: Any) -> Estate:
+        """An application host that sees what redis1 sees, and whose application reaches the primary."""
+        own = copy.deepcopy(self.evidence[self.names[0]])
+        used = {"configured": True, "host": "127.0.0.1", "port": 6379, "user": "application", "reachable": True}
+        self.evidence[name] = {**own, "host": name, "units": {}, "files": {}}
+        self.evidence[name]["application"] = {**used, "role": "primary", "error": ""}
+        return self.look(name, **sections)
+
+    def cut(self, viewer: str, target: str, kind: str = "nodes", error: str = "timeout: timed out") -> Estate:
+        """One host no longer reaches a server or sentinel; all others do."""
+        view = self.evidence[viewer][kind][target]
+        self._silence(view, error.partition(":")[0])
+        view["error"] = error
+        return self
+
+    def refuse(self, name: str, error: str) -> Estate:
+        """A server that answers everybody with the same error."""
+        for evidence in self.evidence.values():
+            self._silence(evidence["nodes"][name], "error")
+            evidence["nodes"][name]["error"] = error
+        return self
+
     def diagnose(self, **more: Any) -> dict[str, Any]:
         """The diagnosis that lifeline makes of it."""
         estate = {"service": self.service, "nodes": self.nodes, "sentinels": self.sentinels, **more}

@@ -48,11 +48,17 @@ def _gaps(case: Case) -> list[Gap]:
         for kind, living in alive.items():
             for target, view in host.facts.named(kind):
                 error = view.text("error")
-                if target in living and not view.flag("reachable") and word(error) in CUT:
-                    path = host.facts.sub("paths", target)
-                    if not 0 < path.count("answered") < path.count("tries"):
+                if target in living - {viewer} and not view.flag("reachable") and word(error) in CUT:
+                    path = host.facts.sub("paths", f"{target} sentinel" if kind == "sentinels" else target)
+                    if _closed(path):
                         found.append(Gap(viewer, target, kind, error))
     return found
+
+
+def _closed(path: Facts) -> bool:
+    """Whether nothing comes through to a port. The kernel answers at the other end, so a host that is merely busy, and
+    too slow to talk to a server in time, is told apart."""
+    return not path or path.count("answered") == 0 or path.count("refused") == path.count("tries")
 
 
 def _members(case: Case) -> set[str]:
@@ -128,7 +134,7 @@ def _packet_loss(case: Case) -> Iterator[Match]:
         for target, path in host.facts.named("paths"):
             tries, answered = path.count("tries"), path.count("answered")
             if 0 < answered < tries:
-                ways.append((viewer, target, tries - answered, tries))
+                ways.append((viewer, target.partition(" ")[0], tries - answered, tries))
     if sum(lost for _viewer, _target, lost, _tries in ways) < LOST:
         return
     shares: Counter[str] = Counter()

@@ -154,8 +154,10 @@ def _own(params: Mapping[str, Any], kind: str) -> Optional[Endpoint]:
 
 def _network(params: Mapping[str, Any], used: Any) -> dict[str, Section]:
     """Certificates, the ways to the other hosts, and the names that this host has to resolve."""
-    members = [*estate.endpoints(params["nodes"]), *estate.endpoints(params["sentinels"])]
-    peers = {peer.name: (peer.host, peer.port) for peer in reversed(members) if peer.name != params["name"]}
+    nodes, sentinels = estate.endpoints(params["nodes"]), estate.endpoints(params["sentinels"])
+    members = [*nodes, *sentinels]
+    peers = {peer.name: (peer.host, peer.port) for peer in nodes if peer.name != params["name"]}
+    peers.update({f"{peer.name} sentinel": (peer.host, peer.port) for peer in sentinels if peer.name != params["name"]})
     names = {peer.host for peer in members} | ({used[0].host} if isinstance(used, tuple) else set())
     names = {name for name in names if not reach.is_address(name)}
     ports = {kind: _own(params, option) for kind, option in (("server", "nodes"), ("sentinel", "sentinels"))}

@@ -29,17 +29,17 @@ _RESOLVERS = 32
 
 
 def paths(peers: Mapping[str, Address]) -> dict[str, Any]:
-    """``{peer: {tries, answered, best_ms, error}}`` of ``TRIES`` connections to each peer's address.
+    """``{peer: {tries, answered, refused, best_ms, median_ms, error}}`` of ``TRIES`` connections to each address.
 
-    ``answered`` are those that were taken or refused within ``REPEATED_S``: the rest had a packet lost, or nobody lets
-    them through. Names are resolved first; of a peer whose name is not, ``error`` says why.
+    ``answered`` are those that were taken or refused within ``REPEATED_S``, ``refused`` the latter of them: others had
+    a packet lost, or nobody lets them through. Names are resolved first; of one that is not, ``error`` says why.
     """
     known = resolve([host for host, _port in peers.values()], REPEATED_S * 2)
     tries: list[tuple[str, Address]] = []
     found: dict[str, Any] = {}
     for name, (host, port) in peers.items():
         addresses = known[host]["addresses"]
-        found[name] = {"tries": 0, "answered": 0, "best_ms": None, "error": known[host]["error"]}
+        found[name] = {"tries": 0, "answered": 0, "refused": 0, "best_ms": None, "error": known[host]["error"]}
         if addresses:
             tries += [(name, (addresses[0], port))] * TRIES
     results = connect_all([address for _name, address in tries], REPEATED_S)
@@ -48,6 +48,7 @@ def paths(peers: Mapping[str, Address]) -> dict[str, Any]:
         found[name]["tries"] += 1
         if took is not None:
             found[name]["answered"] += 1
+            found[name]["refused"] += error == "refused"
             times.setdefault(name, []).append(took)
         elif error != "timeout":
             found[name]["error"] = error
