@@ -28,9 +28,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "tools"))
-sys.path.insert(0, str(ROOT / "module_utils"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lab import Lab, versions
 from lifeline.diagnose import diagnose
@@ -38,7 +37,7 @@ from lifeline.evidence import load
 from servers import Servers
 
 HOSTS, ENDPOINTS, SERVERS = 1000, 1000, 20
-SAVED = ROOT / "tests" / "data" / "lab-evidence.json"
+SAVED = Path(__file__).resolve().parents[1] / "data" / "lab-evidence.json"
 
 
 def many(estate: dict[str, Any], count: int) -> list[dict[str, Any]]:
