@@ -106,7 +106,15 @@ lab-down: $(READY) ## Remove every trace of the lab
 
 .PHONY: faults
 faults: $(READY) ## Bring every fault about on the lab and see whether diagnose.yml names it (FAULTS="id family ...")
-	@$(PYTHON) tests/faults/run.py $(FAULTS)
+	@$(PYTHON) tests/faults/run.py --record $(FAULTS)
+
+.PHONY: faults-healthy
+faults-healthy: $(READY) ## Diagnose the healthy lab under load, 100 times (RUNS=100): nothing may be found
+	@$(PYTHON) tests/faults/run.py --record --healthy $(or $(RUNS),100)
+
+.PHONY: docs
+docs: $(READY) ## Write the pages that come from the code: docs/faults.md
+	@$(PYTHON) tests/tools/faults_page.py
 
 .PHONY: recover-faults
 recover-faults: $(READY) ## Bring every fault about under load, recover from it, count the jobs (FAULTS="id family ...")
