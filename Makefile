@@ -106,15 +106,25 @@ lab-down: $(READY) ## Remove every trace of the lab
 
 .PHONY: faults
 faults: $(READY) ## Bring every fault about on the lab and see whether diagnose.yml names it (FAULTS="id family ...")
-	@$(PYTHON) tests/faults/run.py $(FAULTS)
+	@$(PYTHON) tests/faults/run.py --record $(FAULTS)
+
+.PHONY: faults-healthy
+faults-healthy: $(READY) ## Diagnose the healthy lab under load, 100 times (RUNS=100): nothing may be found
+	@$(PYTHON) tests/faults/run.py --record --healthy $(or $(RUNS),100)
+
+.PHONY: docs
+docs: $(READY) ## Write the pages that come from the code: docs/faults.md
+	@$(PYTHON) tests/tools/faults_page.py
 
 .PHONY: recover-faults
 recover-faults: $(READY) ## Bring every fault about under load, recover from it, count the jobs (FAULTS="id family ...")
 	@$(PYTHON) tests/faults/recover.py $(FAULTS)
 
-.PHONY: bench-provision bench-recover bench-requeue bench-switchover
+.PHONY: bench-provision bench-recover bench-requeue bench-switchover bench-diagnose
 bench-provision: $(READY) ## How long a provision.yml without changes takes
 	@$(PYTHON) tests/bench/provision.py
+bench-diagnose: $(READY) ## How long diagnose.yml takes: the lab, 1,000 endpoints, 1,000 hosts' evidence
+	@$(PYTHON) tests/bench/diagnose.py
 bench-recover: $(READY) ## How long recover.yml takes to the first accepted write
 	@$(PYTHON) tests/bench/recover.py
 bench-requeue: $(READY) ## How fast lost jobs are put back; smaller with BENCH="--jobs 5000 --jobs-large 50000 --scaled"

@@ -251,6 +251,7 @@ def _summary(case: Case, verdict: str, findings: Sequence[Finding]) -> str:
     if verdict == HEALTHY:
         return agreement(case.topology)
     first = findings[0]
-    rest = sum(finding.severity != INFO for finding in findings) - 1
-    also = f", and {rest} more" if rest > 0 else ""
-    return f"{'unknown fault: ' if first.unknown else ''}{words.lower(first.title)} ({first.where}){also}"
+    kinds = list(dict.fromkeys((item.severity, item.id) for item in findings if item.severity != INFO))
+    places = list(dict.fromkeys(item.where for item in findings if (item.severity, item.id) == kinds[0]))
+    also = f", and {len(kinds) - 1} more" if len(kinds) > 1 else ""
+    return f"{'unknown fault: ' if first.unknown else ''}{words.lower(first.title)} ({words.names(places)}){also}"

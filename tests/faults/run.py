@@ -5,6 +5,9 @@
 
 NAME is a cause's id, a family or cause:variant; none means all, ``--quick`` those that continuous integration runs.
 The lab must be healthy before and after each. Status 1 when one was not named, named wrong, or not mended.
+
+``--healthy N`` injects nothing: it diagnoses the lab N times while the application works, and fails when anything is
+found.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from base import FAULTS, Expect, Fault, find
-from lab import Lab, wait_for
+from faults_page import record
+from lab import Lab, versions, wait_for
+from load import Load
 
 for module in sorted(Path(__file__).resolve().parent.glob("*.py")):
     if module.stem not in ("base", "recover", "run", "ways"):
@@ -68,6 +73,7 @@ class Doctor:
         self.reports = Path(tempfile.mkdtemp(prefix="faults-"))
         self.seconds = 0.0
         self.well = False  # proven, and nothing broken since
+        self.redis = ""
 
     def diagnose(self) -> dict[str, Any]:
         """The diagnosis of the lab's one estate."""
@@ -78,6 +84,8 @@ class Doctor:
         (written,) = self.reports.glob("*/diagnosis.json")
         said: dict[str, Any] = json.loads(written.read_text())
         written.unlink()
+        versions_seen = [node["view"].get("version") for node in said["topology"]["nodes"].values()]
+        self.redis = next(filter(None, versions_seen), self.redis)
         return said
 
     def findings(self) -> list[dict[str, Any]]:
@@ -154,6 +162,30 @@ def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
     return outcome
 
 
+def healthy(lab: Lab, doctor: Doctor, runs: int) -> dict[str, Any]:
+    """False alarms of so many diagnoses of a healthy lab whose application works, each shown."""
+    doctor.until_healthy()
+    load = Load(lab, seconds=3600.0)
+    load.start()
+    alarms, taken = 0, []
+    try:
+        for number in range(1, runs + 1):
+            found = doctor.findings()
+            taken.append(doctor.seconds)
+            alarms += bool(found)
+            for finding in found:
+                print(f"run {number}: {finding['id']} ({finding['where']}): {finding['evidence'][:3]}", flush=True)
+    finally:
+        load.stop()
+    return {"runs": runs, "false_alarms": alarms, "seconds": round(sorted(taken)[len(taken) // 2], 1)}
+
+
+def stamp(doctor: Doctor) -> dict[str, str]:
+    """When and with what an outcome came about."""
+    told = versions()
+    return {"date": told["date"], "ansible_core": told["ansible_core"], "redis": doctor.redis}
+
+
 def main() -> int:
     """0 when every fault was named, and nothing else."""
     parser = argparse.ArgumentParser(description="Bring faults about and see whether they are named.")
@@ -161,6 +193,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--json", type=Path, help="write the outcomes here as well")
+    parser.add_argument("--record", action="store_true", help="put the outcomes into results.json and docs/faults.md")
+    parser.add_argument("--healthy", type=int, metavar="N", help="diagnose the healthy lab N times under load instead")
     arguments = parser.parse_args()
     wanted = chosen(arguments.names, arguments.quick)
     if arguments.list or not wanted:
@@ -168,10 +202,19 @@ def main() -> int:
         return int(not arguments.list)
     lab = Lab()
     doctor = Doctor(lab)
+    if arguments.healthy:
+        seen = healthy(lab, doctor, arguments.healthy)
+        if arguments.record:
+            record({}, {**seen, **stamp(doctor)})
+        print(f"{seen['false_alarms']} false alarms in {seen['runs']} runs, {seen['seconds']} s each")
+        return int(seen["false_alarms"] > 0)
     outcomes = []
     for entry in wanted:
         outcomes.append(run(entry, lab, doctor))
         print(outcomes[-1].line(), flush=True)
+        if arguments.record:
+            row = {**asdict(outcomes[-1]), "seconds": round(outcomes[-1].seconds, 1), **stamp(doctor)}
+            record({entry.name: row}, {})
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
     bad = sum(not outcome.good for outcome in outcomes)

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -156,6 +158,14 @@ def test_every_target_that_the_documents_name_exists() -> None:
         if path.suffix == ".md":
             for name in re.findall(r"`make ([a-z-]+)", path.read_text()):
                 assert name in targets, f"{path}: make {name}"
+
+
+def test_the_page_of_faults_is_what_the_code_says() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "tools" / "faults_page.py", "--check"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_python_is_free_of_ansible_where_it_should_be() -> None:

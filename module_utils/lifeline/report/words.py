@@ -156,8 +156,10 @@ def sureness(finding: Mapping[str, Any]) -> str:
 
 
 def avoided(finding: Mapping[str, Any]) -> str:
-    """The remedy to avoid, after the words "do not"."""
+    """The remedy to avoid, after the words "do not"; empty where there is none."""
     text: str = finding["avoid"]
+    if text.startswith("Nothing"):
+        return ""
     return text[len("Do not ") :] if text.startswith("Do not ") else text
 
 
