@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
-from .remedies import BY_TOPOLOGY, FOLLOW_WITH, NEED_A_PRIMARY, rung
+from .remedies import BY_TOPOLOGY, FOLLOW_WITH, NEED_A_PRIMARY, NEED_AN_ANSWER, rung
 from .surplus import surplus_between
 from .topology import AGREED, BLIND, CLUSTER, DISPUTED, EMPTY, Node, Topology, Watcher, agreement
 
@@ -142,7 +142,7 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
             mended = _follow_with(plan, topology, host, finding) or mended
         elif finding.task in NEED_A_PRIMARY and topology.primary is None and len(topology.nodes) > 1:
             continue  # whom it follows is not known yet; the next look may tell
-        elif finding.task and host not in topology.silent_hosts and f"{finding.task}@{host}" not in tried:
+        elif _can_be_done(topology, finding.task, host) and f"{finding.task}@{host}" not in tried:
             plan.actions.append(Action(finding.task, host, finding.title.lower(), dict(finding.data)))
             mended = True
         else:
@@ -151,6 +151,13 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
     if mended and plan.verdict != ACT:
         plan.verdict, plan.refusal = ACT, None
         plan.summary = f"{len(plan.actions)} step(s) mend what is wrong; then the estate is looked at again."
+
+
+def _can_be_done(topology: Topology, task: str, host: str) -> bool:
+    node = topology.nodes.get(host)
+    if task in NEED_AN_ANSWER and node is not None and not node.alive:
+        return False
+    return bool(task) and host not in topology.silent_hosts
 
 
 def _follow_with(plan: Plan, topology: Topology, host: str, finding: Finding) -> bool:

@@ -51,6 +51,9 @@ FOLLOW_WITH: dict[str, dict[str, bool]] = {"resync": {"fresh": True}, "replace_f
 # Remedies that write down whom a server follows.
 NEED_A_PRIMARY = ("reseed_config", "configure_server", "configure_sentinel")
 
+# Remedies that need a server which lets us in.
+NEED_AN_ANSWER = ("configure_server", "save", "scale")
+
 # What the topology alone decides on, with arguments of its own; a finding that names one of these adds nothing.
 BY_TOPOLOGY = ("failover", "follow", "repoint_sentinel", "start_primary", "start_sentinel")
 
