@@ -1,8 +1,10 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Run make targets one after the other and end with what each came to: ``parts.py TARGET ...``.
+"""Run make targets and end with what each came to: ``parts.py TARGET[,TARGET ...] ...``.
 
-All of them run, whatever fails, so that one run tells everything. pytest's closing lines are said again at the end.
+Targets joined by commas run one after the other, each such row beside the others: lab hosts spend much of their time
+waiting for clocks and for each other, which leaves a processor to the rest. All of them run, whatever fails, so that
+one run tells everything. pytest's closing lines are said again at the end.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from modules import ROOT
@@ -29,8 +32,13 @@ class Part:
     lines: list[str] = field(default_factory=list)
 
 
-def run(name: str) -> Part:
-    """Run ``make name``, show its output as it comes, and keep the lines worth repeating."""
+def row(names: str, mark: bool) -> list[Part]:
+    """Targets joined by commas, one after the other."""
+    return [run(name, f"{name:<11} | " if mark else "") for name in names.split(",")]
+
+
+def run(name: str, mark: str = "") -> Part:
+    """Run ``make name``, show its output as it comes with ``mark`` in front, and keep the lines worth repeating."""
     started = time.monotonic()
     kept = []
     with subprocess.Popen(
@@ -38,7 +46,7 @@ def run(name: str) -> Part:
     ) as process:
         assert process.stdout
         for line in process.stdout:
-            print(line, end="", flush=True)
+            print(f"{mark}{line}", end="", flush=True)
             text = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()
             closing = CLOSING.match(text)
             if closing:
@@ -48,16 +56,18 @@ def run(name: str) -> Part:
     return Part(name, process.returncode, time.monotonic() - started, kept)
 
 
-def main(names: list[str]) -> int:
+def main(rows: list[str]) -> int:
     """Run all; 1 when any failed."""
-    parts = [run(name) for name in names]
+    started = time.monotonic()
+    with ThreadPoolExecutor(len(rows)) as pool:
+        parts = [part for done in pool.map(lambda names: row(names, len(rows) > 1), rows) for part in done]
     print("\n== Summary")
     for part in parts:
         minutes, seconds = divmod(round(part.seconds), 60)
         outcome = "ok" if part.code == 0 else "FAILED"
         print(f"{part.name:<12} {outcome:<7} {minutes:>3} min {seconds:02d} s   {'; '.join(part.lines)}".rstrip())
     failed = sum(part.code != 0 for part in parts)
-    minutes, seconds = divmod(round(sum(part.seconds for part in parts)), 60)
+    minutes, seconds = divmod(round(time.monotonic() - started), 60)
     print(f"{'all':<12} {'FAILED' if failed else 'ok':<7} {minutes:>3} min {seconds:02d} s")
     print(f"\nmake test: {len(parts) - failed} passed, {failed} failed")
     return int(failed > 0)
