@@ -176,6 +176,11 @@ def _restore_primary(topology: Topology) -> Plan:
             f"{old.name} runs and lets nobody in ({old.error}): no failover mends that, so nothing is changed. Do what "
             "the findings say, then run this again."
         )
+    if topology.majority and (len(topology.watchers_alive) - len(topology.tilted)) * 2 <= len(topology.sentinels):
+        return _refuse(
+            f"{' and '.join(topology.tilted)} are in TILT, so Sentinel has no majority that acts, and nothing is changed: "
+            "wait 30 seconds, then run this again."
+        )
     if topology.sentinels:
         if topology.majority and candidates:
             return _fail_over(topology, old, candidates, "sentinel")
@@ -305,7 +310,7 @@ def surplus_bytes(primary: Node, stale: Node) -> Optional[int]:
 def _mend_sentinels(plan: Plan, topology: Topology, target: Mapping[str, Any]) -> None:
     astray = [w for w in topology.sentinels.values() if w.alive and w.names != topology.primary]
     for watcher in astray:
-        if watcher.host_answered:
+        if watcher.host_answered and watcher.name not in topology.tilted:
             why = f"names {watcher.names or 'nobody'}, the live primary is {topology.primary}"
             plan.actions.append(Action("repoint_sentinel", watcher.name, why, dict(target)))
     for watcher in topology.sentinels.values():
