@@ -178,11 +178,9 @@ def _restore_primary(topology: Topology) -> Plan:
     """No live primary: the smallest safe step that gives the estate one."""
     old = topology.nodes.get(topology.last_primary or "")
     candidates = good_replicas(topology)
-    if old is not None and old.closed:
-        return _refuse(
-            f"{old.name} runs and lets nobody in ({old.error}): no failover mends that, so nothing is changed. Do what "
-            "the findings say, then run this again."
-        )
+    objection = _hands_off(topology, old)
+    if objection:
+        return _refuse(objection)
     if topology.sentinels:
         if topology.majority and candidates:
             return _fail_over(topology, old, candidates, "sentinel")
@@ -193,6 +191,21 @@ def _restore_primary(topology: Topology) -> Plan:
     if old is not None and _startable(old):
         return _start_primary(topology, old)
     return _refuse(_no_way(topology, old, candidates))
+
+
+def _hands_off(topology: Topology, old: Optional[Node]) -> str:
+    """Why nothing may be done about a missing primary right now; empty where something may."""
+    if old is not None and old.closed:
+        return (
+            f"{old.name} runs and lets nobody in ({old.error}): no failover mends that, so nothing is changed. Do what "
+            "the findings say, then run this again."
+        )
+    if topology.majority and (len(topology.watchers_alive) - len(topology.tilted)) * 2 <= len(topology.sentinels):
+        return (
+            f"{' and '.join(topology.tilted)} are in TILT, so Sentinel has no majority that acts, and nothing is "
+            "changed: wait 30 seconds, then run this again."
+        )
+    return ""
 
 
 def good_replicas(topology: Topology) -> list[Node]:
@@ -312,7 +325,7 @@ def surplus_bytes(primary: Node, stale: Node) -> Optional[int]:
 def _mend_sentinels(plan: Plan, topology: Topology, target: Mapping[str, Any]) -> None:
     astray = [w for w in topology.sentinels.values() if w.alive and w.names != topology.primary]
     for watcher in astray:
-        if watcher.host_answered:
+        if watcher.host_answered and watcher.name not in topology.tilted:
             why = f"names {watcher.names or 'nobody'}, the live primary is {topology.primary}"
             plan.actions.append(Action("repoint_sentinel", watcher.name, why, dict(target)))
     for watcher in topology.sentinels.values():

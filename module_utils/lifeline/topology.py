@@ -132,6 +132,11 @@ class Topology:
         return [watcher for watcher in self.sentinels.values() if watcher.alive and watcher.view.get("known")]
 
     @property
+    def tilted(self) -> list[str]:
+        """Sentinels in TILT: they answer, and act on nothing until their clocks are calm again (fault F36)."""
+        return [watcher.name for watcher in self.watchers_alive if watcher.view.get("tilt")]
+
+    @property
     def majority(self) -> bool:
         """Whether more than half of the configured sentinels are alive and know the service."""
         return len(self.watchers_alive) * 2 > len(self.sentinels)

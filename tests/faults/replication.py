@@ -23,17 +23,21 @@ def settings(lab: Lab, host: str, **wanted: str) -> Iterator[None]:
         option = name.replace("_", "-")
         before[option] = ([*lab.redis(host, "CONFIG", "GET", option).splitlines(), ""])[1]
         lab.redis(host, "CONFIG", "SET", option, value)
-    yield
-    for option, value in before.items():
-        lab.redis(host, "CONFIG", "SET", option, value)
+    try:
+        yield
+    finally:
+        for option, value in before.items():
+            lab.redis(host, "CONFIG", "SET", option, value)
 
 
 @contextmanager
 def held_by_sentinel_only(lab: Lab, host: str) -> Iterator[None]:
     """Sentinel may not tell this server whom to follow, so it does not undo the fault."""
     lab.redis(host, "ACL", "SETUSER", "sentinel", "-slaveof", "-replicaof")
-    yield
-    lab.redis(host, "ACL", "LOAD")
+    try:
+        yield
+    finally:
+        lab.redis(host, "ACL", "LOAD")
 
 
 def follow(lab: Lab, host: str, primary: str) -> None:

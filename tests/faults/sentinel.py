@@ -33,10 +33,12 @@ def start(lab: Lab, host: str) -> None:
 def kept(lab: Lab, host: str) -> Iterator[None]:
     """A sentinel's own file, which goes back when the fault is over."""
     lab.on(host, "cp", "-a", CONF, KEPT)
-    yield
-    lab.on(host, "systemctl", "stop", SENTINEL_UNIT)
-    lab.on(host, "mv", KEPT, CONF)
-    start(lab, host)
+    try:
+        yield
+    finally:
+        lab.on(host, "systemctl", "stop", SENTINEL_UNIT)
+        lab.on(host, "mv", KEPT, CONF)
+        start(lab, host)
 
 
 @fault("sentinel_dead", quick=True)

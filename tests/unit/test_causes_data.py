@@ -88,6 +88,13 @@ def test_a_primary_that_came_back_empty() -> None:
     assert "Flushing old data" in evidence
 
 
+def test_sentinel_notices_the_restart_of_a_primary_without_replicas() -> None:
+    estate = Estate(nodes=1).start("redis1", ago=60).say("redis1", keys=0)
+    assert roots(estate) == set()
+    estate.log("redis1", "rebooted", "+reboot master redis 192.0.2.1 6379", ago=50, source="sentinel")
+    assert roots(estate) == {("primary_restarted_empty", "redis1")}
+
+
 def test_a_primary_that_loaded_its_data_did_not_come_back_empty() -> None:
     estate = empty_primary().log("redis1", "loaded", "DB loaded from base file appendonly.aof.1.base.rdb", ago=60)
     assert roots(estate) == set()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from estates import Estate
+from lifeline.plan import make_plan
 
 SENTINEL_UNIT = "redis-sentinel.service"
 
@@ -103,6 +104,15 @@ def test_tilt() -> None:
     found = Estate().watch("redis2", tilt=True, tilt_s=12).findings()
     assert set(found) == {("sentinel_tilt", "redis2")}
     assert "TILT for 12 s" in found["sentinel_tilt", "redis2"]["evidence"][0]
+
+
+def test_nothing_is_done_while_sentinels_are_in_tilt() -> None:
+    estate = Estate().kill("redis1").watch("redis2", tilt=True)
+    assert make_plan(estate.build()).verdict == "act"
+    plan = make_plan(estate.watch("redis3", tilt=True).build())
+    assert (plan.verdict, plan.actions) == ("refused", [])
+    assert "redis2 and redis3 are in TILT" in str(plan.refusal)
+    assert make_plan(astray("redis3").watch("redis3", tilt=True).build()).actions == []
 
 
 def astray(*names: str) -> Estate:

@@ -65,7 +65,12 @@ def _restarted_empty(case: Case) -> Iterator[Match]:
     older = [other for other in case.servers if other.alive and other.view.count("uptime_s") > uptime + CLOCK_S]
     ready = server.logged("ready")
     before = ready is not None and ready.number("first") < started_at(server) - CLOCK_S
-    if not older and not before:
+    noticed = [
+        f"{watcher.name} log: {said.text('sample')}"
+        for watcher in case.watchers
+        if (said := watcher.logged("rebooted")) and said.number("last") >= started_at(server) - CLOCK_S
+    ]
+    if not older and not before and not noticed:
         return
     persistent = server.files.flag("aof_configured") or server.files.flag("rdb_configured")
     lines = [f"{server.name} started {uptime} s ago, loaded nothing, and has {server.view.count('keys')} keys"]
@@ -74,6 +79,7 @@ def _restarted_empty(case: Case) -> Iterator[Match]:
     lines += [f"{other.name} ran before, and has {other.view.count('keys')} keys now" for other in older]
     for other in case.servers:
         lines += other.log_line("flushing_old") if other is not server else []
+    lines += noticed
     yield Match(server.name, tuple(lines))
 
 

@@ -129,7 +129,9 @@ def _tilt(case: Case) -> Iterator[Match]:
         if watcher.alive and watcher.view.flag("tilt"):
             seconds = watcher.view.count("tilt_s", -1)
             since = f" for {seconds} s" if seconds >= 0 else ""
-            yield Match(watcher.name, (f"{watcher.name} has been in TILT{since}: its clock jumped or it was frozen",))
+            lines = [f"{watcher.name} has been in TILT{since}: its clock jumped or it was frozen"]
+            said = watcher.logged("tilt")
+            yield Match(watcher.name, (*lines, *([f"{watcher.name} log: {said.text('sample')}"] if said else [])))
 
 
 def _astray(case: Case) -> Iterator[Match]:

@@ -65,7 +65,6 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("rdb_unreadable", r"(?:can't open the RDB file|Fatal error loading the DB).*(?:Permission denied|not permitted)"),
     ("rdb_broken", r"Short read or OOM loading DB|Wrong RDB checksum|Wrong signature trying to load DB"),
     ("rdb_broken", r"RDB CRC error|Unexpected EOF reading RDB|Internal error in RDB reading"),
-    ("load_failed", r"Fatal error loading the DB"),
     ("loaded", r"DB loaded from|Done loading RDB"),
     ("replica_buffer", r"overcoming of output buffer limits"),
     ("full_sync", r"Full resync requested by replica|Full resync from (?:master|primary)"),
