@@ -22,8 +22,9 @@ WIDTH = 1060
 # Boxes of one kind that are drawn; the tables below the picture have all of them.
 SHOWN = 24
 
-# Characters that fit in a box's line; a longer text is cut, and whole in the box's tooltip.
-FITS, FITS_NAME = 36, 18
+# Characters that fit in a box's line; a longer text is cut, and whole in the box's tooltip. In the first line a name
+# shares the width with the status: pixels of a letter of each, in the widest of the usual fonts.
+FITS, NAME_LETTER, STATUS_LETTER = 36, 9, 8
 
 OK, WARN, BAD, MUTE = "ok", "warn", "bad", "mute"
 
@@ -188,12 +189,13 @@ def _title(diagnosis: Mapping[str, Any]) -> str:
 
 def _box(box: Box) -> str:
     whole = ": ".join(text for text in (box.name, box.status) if text)
+    fits = (BOX - 36 - STATUS_LETTER * len(box.status)) // NAME_LETTER
     tip = "\n".join(text for text in (whole, *box.lines) if text)
     return (
         f'<g class="party {box.tone}{" gone" if box.gone else ""}" transform="translate({box.x} {box.y})">'
         f"<title>{escape(tip)}</title>"
         f'<rect width="{BOX}" height="{HEIGHT}" rx="7"/>'
-        f'<text class="name" x="12" y="21">{_cut(box.name, FITS_NAME)}</text>'
+        f'<text class="name" x="12" y="21">{_cut(box.name, fits)}</text>'
         f'<text class="status" x="{BOX - 12}" y="21">{escape(box.status)}</text>'
         f'<text x="12" y="40">{_cut(box.lines[0], FITS)}</text>'
         f'<text x="12" y="56">{_cut(box.lines[1], FITS)}</text></g>'
