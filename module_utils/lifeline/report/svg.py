@@ -55,7 +55,7 @@ def topology(diagnosis: Mapping[str, Any]) -> str:
     columns = (
         [("Application hosts", applications), ("Sentinels", sentinels)],
         [(_title(diagnosis), central)],
-        [("Replicas", others)],
+        [("Replicas" if central else "Servers", others)],
     )
     tallest = max(map(_height, columns))
     headings = "".join(_stack(x, (tallest - _height(column)) // 2, column) for x, column in zip(COLUMNS, columns))
@@ -195,15 +195,18 @@ def _box(box: Box) -> str:
         f'<g class="party {box.tone}{" gone" if box.gone else ""}" transform="translate({box.x} {box.y})">'
         f"<title>{escape(tip)}</title>"
         f'<rect width="{BOX}" height="{HEIGHT}" rx="7"/>'
-        f'<text class="name" x="12" y="21">{_cut(box.name, fits)}</text>'
+        f'<text class="name" x="12" y="21">{_cut(box.name, fits, tail=fits // 2)}</text>'
         f'<text class="status" x="{BOX - 12}" y="21">{escape(box.status)}</text>'
         f'<text x="12" y="40">{_cut(box.lines[0], FITS)}</text>'
         f'<text x="12" y="56">{_cut(box.lines[1], FITS)}</text></g>'
     )
 
 
-def _cut(text: str, fits: int) -> str:
-    return escape(text if len(text) <= fits else f"{text[: fits - 1]}\u2026")
+def _cut(text: str, fits: int, tail: int = 0) -> str:
+    """The text, or as much of it as fits: its beginning, and of a name its end too, where names differ."""
+    if len(text) <= fits:
+        return escape(text)
+    return escape(f"{text[: fits - 1 - tail]}\u2026{text[len(text) - tail :]}")
 
 
 def _arrows(boxes: Sequence[Box], placed: Mapping[str, Box]) -> str:
