@@ -55,7 +55,7 @@ def examples() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "healthy", told(healthy, applications=apps, others=[application(healthy, name) for name in apps])
     killed = Estate().kill("redis1")
     cut = application(killed, "app1", reachable=False, role="", error="refused: " + "connection refused " * 9)
-    yield "killed", told(killed, applications=apps, others=[cut])
+    yield "killed", told(killed, applications=["app1"], others=[cut])
     yield "one", told(Estate(nodes=1, sentinels=False))
     split = Estate().promote("redis2", at=500)
     split.evidence["redis3"]["sentinels"]["redis3"]["primary"]["host"] = "192.0.2.1"
@@ -80,7 +80,7 @@ def test_the_terminal_has_the_worst_first_and_what_not_to_do() -> None:
         assert any(line.startswith(f"   {label}") for line in lines), label
     assert lines[-1] == "Report: x/diagnosis.html"
     assert max(map(len, lines)) <= 100 and len(lines) < 30
-    assert "app1 cannot reach Redis" in text and "app2 unknown" in text
+    assert "app1 cannot reach Redis" in text
 
 
 def test_findings_that_are_alike_are_one() -> None:
@@ -120,6 +120,13 @@ def test_hosts_that_were_left_out_are_not_gone() -> None:
     assert "hosts left out of this run: redis2, redis3, app1" in " ".join(diagnosis_text(said).split())
     lost = told(Estate().lose("redis1"), silent={"redis1": "ssh: Permission denied"})
     assert any("Permission denied" in line for line in lost["findings"][0]["evidence"])
+
+
+def test_an_application_host_that_is_silent_is_told(tmp_path: Path) -> None:
+    estate = Estate()
+    said = told(estate, applications=["app1", "app2"], others=[application(estate, "app1")])
+    assert [(found["id"], found["where"]) for found in said["findings"]] == [("application_host_gone", "app2")]
+    assert said["verdict"] == "impaired"
 
 
 def test_files_are_for_their_owner_and_group(tmp_path: Path) -> None:
