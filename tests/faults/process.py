@@ -172,6 +172,13 @@ def replica_without_power(lab: Lab) -> Iterator[Expect]:
     lab.power_on(replica)
 
 
+@fault("application_host_gone")
+def application_host_without_power(lab: Lab) -> Iterator[Expect]:
+    lab.cut_power("app1")
+    yield Expect("app1", also=("workers_gone", "queue_unattended", "jobs_abandoned"))
+    lab.power_on("app1")
+
+
 @fault("host_gone", "frozen")
 def replica_host_frozen(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]

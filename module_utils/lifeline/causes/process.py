@@ -67,6 +67,13 @@ def _host_gone(case: Case) -> Iterator[Match]:
             yield Match(server.name, (*lines, *peers_say(case, server)), reach(case, server), grade(case, server), sure)
 
 
+def _application_host_gone(case: Case) -> Iterator[Match]:
+    silent = case.silent_applications
+    alone = len(silent) == len(case.applications)
+    for name in silent:
+        yield Match(name, (case.silence(name),), (EVERYBODY,) if alone else ())
+
+
 def _process_dead(case: Case) -> Iterator[Match]:
     for server in case.servers:
         if down(server):
@@ -205,6 +212,18 @@ CAUSES = (
         _host_gone,
         SYMPTOMS,
         "failover",
+    ),
+    Cause(
+        "application_host_gone",
+        "",
+        "process",
+        "An application host is gone or frozen",
+        WARNING,
+        "Its requests, and the jobs that its workers had begun.",
+        "Bring the host back; its units start with it. requeue.yml then shows the jobs that its workers left.",
+        "Do not requeue everything before you know that the host is down: workers that still run finish their jobs.",
+        _application_host_gone,
+        ("workers_gone", "queue_unattended"),
     ),
     Cause(
         "server_crashed",

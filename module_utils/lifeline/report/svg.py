@@ -22,8 +22,9 @@ WIDTH = 1060
 # Boxes of one kind that are drawn; the tables below the picture have all of them.
 SHOWN = 24
 
-# Characters that fit in a box's line; a longer text is cut, and whole in the box's tooltip.
-FITS, FITS_NAME = 36, 18
+# Characters that fit in a box's line; a longer text is cut, and whole in the box's tooltip. In the first line a name
+# shares the width with the status: pixels of a letter of each, in the widest of the usual fonts.
+FITS, NAME_LETTER, STATUS_LETTER = 36, 9, 8
 
 OK, WARN, BAD, MUTE = "ok", "warn", "bad", "mute"
 
@@ -54,7 +55,7 @@ def topology(diagnosis: Mapping[str, Any]) -> str:
     columns = (
         [("Application hosts", applications), ("Sentinels", sentinels)],
         [(_title(diagnosis), central)],
-        [("Replicas", others)],
+        [("Replicas" if central else "Servers", others)],
     )
     tallest = max(map(_height, columns))
     headings = "".join(_stack(x, (tallest - _height(column)) // 2, column) for x, column in zip(COLUMNS, columns))
@@ -188,20 +189,24 @@ def _title(diagnosis: Mapping[str, Any]) -> str:
 
 def _box(box: Box) -> str:
     whole = ": ".join(text for text in (box.name, box.status) if text)
+    fits = (BOX - 36 - STATUS_LETTER * len(box.status)) // NAME_LETTER
     tip = "\n".join(text for text in (whole, *box.lines) if text)
     return (
         f'<g class="party {box.tone}{" gone" if box.gone else ""}" transform="translate({box.x} {box.y})">'
         f"<title>{escape(tip)}</title>"
         f'<rect width="{BOX}" height="{HEIGHT}" rx="7"/>'
-        f'<text class="name" x="12" y="21">{_cut(box.name, FITS_NAME)}</text>'
+        f'<text class="name" x="12" y="21">{_cut(box.name, fits, tail=fits // 2)}</text>'
         f'<text class="status" x="{BOX - 12}" y="21">{escape(box.status)}</text>'
         f'<text x="12" y="40">{_cut(box.lines[0], FITS)}</text>'
         f'<text x="12" y="56">{_cut(box.lines[1], FITS)}</text></g>'
     )
 
 
-def _cut(text: str, fits: int) -> str:
-    return escape(text if len(text) <= fits else f"{text[: fits - 1]}\u2026")
+def _cut(text: str, fits: int, tail: int = 0) -> str:
+    """The text, or as much of it as fits: its beginning, and of a name its end too, where names differ."""
+    if len(text) <= fits:
+        return escape(text)
+    return escape(f"{text[: fits - 1 - tail]}\u2026{text[len(text) - tail :]}")
 
 
 def _arrows(boxes: Sequence[Box], placed: Mapping[str, Box]) -> str:
