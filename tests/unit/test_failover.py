@@ -69,7 +69,6 @@ CHANGES: dict[str, tuple[Change, str, str]] = {
     "other history": (lambda e: set_all(e, "redis2", replid="c" * 40), "does not share the history", "R3"),
     "lag": (lambda e: set_all(e, "redis1", offset=10**8), "bytes behind", "R3"),
     "copy out of sight": (lambda e: e.lose("redis3"), "redis3 does not answer", "R4"),
-    "few keys": (lambda e: set_all(e, "redis2", keys=4), "far fewer keys", "R5"),
     "loading": (lambda e: set_all(e, "redis2", loading=True), "still loading", "R6"),
     "tilt": (lambda e: set_all(e, "redis3", "sentinels", tilt=True), "redis3 is in TILT", "R6"),
     "failing over": (lambda e: set_all(e, "redis3", "sentinels", failover=True), "is failing over", "R6"),
@@ -174,6 +173,12 @@ def test_each_node_that_cannot_be_promoted_is_told_why() -> None:
         set_all(estate, "redis3", loading=True)
 
     assert candidates.why_none(dead(change)) == ("redis2 has replica-priority 0; redis3 is still loading its data (R6)")
+
+
+def test_a_copy_that_lost_its_data_is_not_promoted() -> None:
+    built = dead(lambda e: set_all(e, "redis2", keys=4, offset=5000))
+    assert [node.name for node in candidates.candidates(built)] == ["redis3"]
+    assert candidates.why_not(built, built.nodes["redis2"]).endswith("(R5)")
 
 
 def test_sentinel_is_left_no_choice_but_the_target() -> None:

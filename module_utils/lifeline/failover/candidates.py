@@ -255,6 +255,11 @@ def _priority(node: Node) -> int:
 
 
 def _emptied(topology: Topology, node: Node) -> bool:
-    """Less than half the keys of another live copy: it lost its data, or never had it."""
+    """Less than half the keys of another live copy: it lost its data, or never had it.
+
+    Not asked of a replica whose link is up: it has what its primary has, and counts are never taken at one moment.
+    """
+    if node.link_up:
+        return False
     most = max((int(other.view.get("keys") or 0) for other in topology.nodes.values() if other.alive), default=0)
     return int(node.view.get("keys") or 0) * 2 < most

@@ -35,6 +35,9 @@ HOLD_MS = 15000
 # What writers will notice, in milliseconds, by the way that is taken (measured on two cores).
 EXPECTED_MS = {"sentinel": 500, "coordinated": 1000, "failover": 250, "replication": 50}
 
+# How long replicas may take to follow the new primary before they are told again, in seconds.
+URGE_S = 2.0
+
 # How long the primary may take to finish what it writes to disk before we refuse, in seconds.
 CALM_S = 20.0
 
@@ -374,11 +377,14 @@ class Switch:
     def verify(self) -> None:
         """Every node follows the target, with its link up. Raises LifelineError when one does not."""
         astray: list[str] = []
+        patience = time.monotonic() + URGE_S
 
         def whole() -> Optional[bool]:
             topology = self.session.look()
             if self.old.name in topology.stale:
                 tidy(self.session, topology)
+            elif time.monotonic() > patience:
+                self._urge(topology)
             astray[:] = [
                 node.name
                 for node in topology.nodes.values()
@@ -388,6 +394,12 @@ class Switch:
 
         if wait(whole, max(5.0, self.session.left())) is None:
             raise self._failed(f"{', '.join(astray) or 'nobody'} does not follow {self.target.name} yet")
+
+    def _urge(self, topology: Topology) -> None:
+        """Sentinel told the other replicas once; one that did not hear it would be told again minutes later."""
+        for node in topology.nodes.values():
+            if node.alive and node.role == "replica" and node.follows != self.target.name != node.name:
+                follow(self.session, node.name, self.target.name)
 
     def _resyncs(self) -> tuple[int, int]:
         """Full and partial resynchronizations that the nodes have served since they started."""
