@@ -37,7 +37,7 @@ options:
     description: When the first write was proven again.
     type: float
   first:
-    description: RV(redis_diagnose#module:diagnosis) of the first look.
+    description: The diagnosis (C(redis_diagnose)) of the first look.
     type: dict
     required: true
   last:
@@ -69,8 +69,6 @@ attributes:
   diff_mode:
     description: There is no diff of a record.
     support: none
-seealso:
-  - module: redis_diagnose
 author:
   - Lifeline contributors (@lifeline)
 """

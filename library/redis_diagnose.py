@@ -19,7 +19,7 @@ options:
     description: Name of the estate; evidence of others is left out.
     type: str
   evidence:
-    description: RV(redis_health#module:evidence) of each host that answered, in any order.
+    description: The evidence (C(redis_health)) of each host that answered, in any order.
     type: list
     elements: dict
     default: []
@@ -75,8 +75,6 @@ attributes:
   diff_mode:
     description: Changes nothing, so there is no diff.
     support: none
-seealso:
-  - module: redis_health
 author:
   - Lifeline contributors (@lifeline)
 """

@@ -18,7 +18,8 @@ def test_a_server_that_is_full_says_so_through_its_socket_and_the_kernel_says_wh
     finding = estate.findings()["maxclients_reached", "redis1"]
     assert finding["severity"] == "critical"
     assert any("37 of 40 connections are from 192.0.2.21" in line for line in finding["evidence"])
-    assert [action["remedy"] for action in estate.diagnose()["plan"]["actions"]] == ["scale"], "and no failover"
+    plan = estate.diagnose()["plan"]
+    assert plan["verdict"] == "refused" and not plan["actions"], "nobody can log in to raise the limit, and no failover"
     assert list(estate.findings()) == [("maxclients_reached", "redis1")]
 
 

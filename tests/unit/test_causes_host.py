@@ -238,7 +238,8 @@ SHOWN: dict[str, tuple[Callable[[], Estate], Callable[[], Estate]]] = {
 
 def test_every_cause_of_these_families_is_in_the_table() -> None:
     families = ("process", "disk", "config", "memory")
-    assert set(SHOWN) == {cause.id for cause in CATALOGUE if cause.family in families}
+    elsewhere = {"application_host_gone"}  # test_report_page.py
+    assert set(SHOWN) | elsewhere == {cause.id for cause in CATALOGUE if cause.family in families}
 
 
 @pytest.mark.parametrize("name", SHOWN)
