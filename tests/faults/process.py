@@ -27,7 +27,7 @@ def replica_killed(lab: Lab) -> Iterator[Expect]:
 def primary_killed(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     lab.kill_for_good(primary)
-    yield Expect(primary)
+    yield Expect(primary, also=TRACES)
     # Not before another is primary, or this one would come back as one.
     wait_for(lambda: lab.primaries() not in ([], [primary]), "a failover", 60)
     up_again(lab, primary)
@@ -139,7 +139,7 @@ def replica_stands_still(lab: Lab) -> Iterator[Expect]:
 def primary_stands_still(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     lab.on(primary, "systemctl", "kill", "--kill-whom=main", "--signal=STOP", UNIT)
-    yield Expect(primary)
+    yield Expect(primary, also=TRACES)
     others = tuple(host for host in ("redis1", "redis2", "redis3") if host != primary)
     wait_for(lambda: lab.primaries(others), "a failover", 60)
     lab.kill_for_good(primary)

@@ -71,7 +71,7 @@ def size(number: float) -> str:
     """Bytes as a person reads them."""
     for unit in ("bytes", "KiB", "MiB"):
         if number < 1024:
-            return f"{number:.0f} {unit}"
+            return f"{number:.0f} bytes" if unit == "bytes" else f"{number:.1f} {unit}"
         number /= 1024
     return f"{number:.1f} GiB"
 

@@ -97,8 +97,13 @@ def statistics(info: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         **{name: value for name, value in plain.items() if not name.startswith("errorstat_")},
-        "errors": {name: number(value.get("count")) for name, value in errors.items() if isinstance(value, Mapping)},
+        "errors": {name: _count(value) for name, value in errors.items()},
     }
+
+
+def _count(value: Any) -> int:
+    """Of ``count=5``: redis-py before 4.4 leaves a single pair as text, later ones make a dict of it."""
+    return number(value.get("count") if isinstance(value, Mapping) else str(value).rpartition("count=")[2])
 
 
 def settings(reply: Any) -> dict[str, str]:
