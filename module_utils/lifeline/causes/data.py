@@ -21,6 +21,9 @@ CLOCK_S = 5
 # A server that cannot load its data is dead; why it is dead says more than that it is.
 NOT_STARTING = ("process_dead", "start_limit", "process_restarted", "server_down", "server_silent")
 
+# Workers that a wiped server no longer knows end, or go on unseen.
+FORGOTTEN = ("units_unwell", "workers_gone", "scheduler_absent", "queue_unattended")
+
 
 def _not_loading(pattern: str) -> Callable[[Case], Iterator[Match]]:
     """Servers that do not answer, and whose last start ended with such a line."""
@@ -80,7 +83,7 @@ def _restarted_empty(case: Case) -> Iterator[Match]:
     for other in case.servers:
         lines += other.log_line("flushing_old") if other is not server else []
     lines += noticed
-    yield Match(server.name, tuple(lines))
+    yield Match(server.name, tuple(lines), (*case.applications, case.service))
 
 
 def _disk_empty(case: Case) -> Iterator[Match]:
@@ -214,7 +217,7 @@ CAUSES = (
         "snapshot (also those of the replicas) into the primary while applications are stopped.",
         "Do not restart the replicas and do not save: their old files are the last copies.",
         _restarted_empty,
-        ("process_restarted",),
+        ("process_restarted", *FORGOTTEN),
     ),
     Cause(
         "disk_empty",
