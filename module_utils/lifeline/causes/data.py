@@ -19,7 +19,7 @@ EMPTY_RDB = 200
 CLOCK_S = 5
 
 # A server that cannot load its data is dead; why it is dead says more than that it is.
-NOT_STARTING = ("process_dead", "start_limit", "process_restarted", "server_down", "server_silent")
+NOT_STARTING = ("process_dead", "start_limit", "process_restarted", "server_loading", "server_down", "server_silent")
 
 # Workers that a wiped server no longer knows end, or go on unseen.
 FORGOTTEN = ("units_unwell", "workers_gone", "scheduler_absent", "queue_unattended")
