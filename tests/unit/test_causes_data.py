@@ -186,6 +186,13 @@ def test_appendonly_in_the_file_and_in_the_server(written: bool, running: bool, 
     assert (("appendonly_drift", "redis1") in roots(estate)) is seen
 
 
+def test_a_file_that_includes_others_may_say_appendonly_elsewhere() -> None:
+    estate = files(Estate(), "redis1", aof_configured=True).say("redis1", aof_enabled=False)
+    assert roots(estate) == {("appendonly_drift", "redis1")}
+    estate.evidence["redis1"]["start"] = {"directives": ["appendonly", "include"]}
+    assert roots(estate) == set()
+
+
 def test_a_dead_primary_with_nothing_on_its_disk() -> None:
     estate = files(dead("redis1"), "redis1", rdb=None, aof=None)
     assert roots(estate) == {("disk_empty", "redis1")}

@@ -7,15 +7,17 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lifeline import observe
 from lifeline.client import CONNECTION_ERRORS
 from lifeline.node import PRESERVE_DIR, copy_data, follow_in_text
-from lifeline.observe import watched
+from lifeline.observe import logs, watched
 from lifeline.observe.files import parse_manifest, snapshot
 from lifeline.plan import outage_began
 
@@ -141,6 +143,50 @@ def test_of_a_sentinels_file_only_what_it_watches_is_kept(tmp_path: Path) -> Non
     assert watched.look(str(file), "orders", {})["denied"] == {}
     assert watched.parse(SENTINEL_CONF, "absent") == {"monitor": None, "epoch": 0}
     assert watched.look(str(tmp_path / "none"), "orders", {})["exists"] is False
+
+
+# As Redis 7.0 and 8.0 and Valkey 8.1 spell them.
+WORDS = [
+    (
+        "aof_truncated",
+        "!!! Warning: short read while loading the AOF file!!! Truncating the AOF a.incr.aof at offset 79",
+    ),
+    ("aof_truncated", "AOF a.incr.aof loaded anyway because aof-load-truncated is enabled"),
+    ("aof_unfinished", "Unexpected end of file reading the append only file a.incr.aof. You can: 1) Make a backup"),
+    ("aof_corrupt", "Bad file format reading the append only file a.incr.aof: make a backup of your AOF file"),
+    ("aof_missing", "Unable to obtain the AOF file a.base.rdb length. stat: No such file or directory"),
+    ("aof_created", "Creating AOF base file a.1.base.rdb on server start"),
+    ("rdb_version", "Can't handle RDB format version 99"),
+    ("rdb_unreadable", "Fatal error loading the DB: Permission denied. Exiting."),
+    ("rdb_unreadable", "Fatal error: can't open the RDB file dump.rdb for reading: Permission denied"),
+    ("rdb_broken", "Wrong RDB checksum expected: (1) but got (2). Aborting now."),
+    ("rdb_broken", "Wrong signature trying to load DB from file"),
+    ("rdb_broken", "Short read or OOM loading DB. Unrecoverable error, aborting now."),
+    ("loaded", "DB loaded from disk: 0.000 seconds"),
+    ("replica_login", "Unable to AUTH to MASTER: -WRONGPASS invalid username-password pair or user is disabled."),
+    ("replica_login", "Dual channel replication: Unable to AUTH to Primary: -WRONGPASS"),
+    ("replica_login", "MASTER aborted replication with an error: NOAUTH Authentication required."),
+    ("replica_buffer", "Client id=7 addr=a scheduled to be closed ASAP for overcoming of output buffer limits."),
+    ("full_sync", "Full resync requested by replica 192.0.2.2:6379"),
+    ("flushing_old", "PRIMARY <-> REPLICA sync: Flushing old data"),
+    ("no_good_replica", "-failover-abort-no-good-slave master redis 192.0.2.1 6379"),
+    ("rebooted", "+reboot master redis 192.0.2.1 6379"),
+    ("tilt", "+tilt #tilt mode entered"),
+    (
+        "sentinel_unwritable",
+        "Sentinel config file /etc/redis/sentinel.conf is not writable: Permission denied. Exiting...",
+    ),
+    ("started", "oO0OoO0OoO0Oo Valkey is starting oO0OoO0OoO0Oo"),
+    ("ready", "Ready to accept connections tls"),
+]
+
+
+@pytest.mark.parametrize(("name", "line"), WORDS)
+def test_the_servers_own_words_are_grouped(name: str, line: str) -> None:
+    now = time.time()
+    groups = logs.group([(now, line), (now - 300, line), (now - 9000, line)], now - 900, str)["groups"]
+    assert set(groups) == {name}
+    assert (groups[name]["count"], groups[name]["recent"]) == (2, 1)
 
 
 def test_no_persistence_and_no_files(tmp_path: Path) -> None:

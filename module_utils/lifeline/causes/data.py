@@ -19,7 +19,10 @@ EMPTY_RDB = 200
 CLOCK_S = 5
 
 # A server that cannot load its data is dead; why it is dead says more than that it is.
-NOT_STARTING = ("process_dead", "start_limit", "process_restarted", "server_down", "server_silent")
+NOT_STARTING = ("process_dead", "start_limit", "process_restarted", "server_loading", "server_down", "server_silent")
+
+# Workers that a wiped server no longer knows end, or go on unseen.
+FORGOTTEN = ("units_unwell", "workers_gone", "scheduler_absent", "queue_unattended")
 
 
 def _not_loading(pattern: str) -> Callable[[Case], Iterator[Match]]:
@@ -80,7 +83,7 @@ def _restarted_empty(case: Case) -> Iterator[Match]:
     for other in case.servers:
         lines += other.log_line("flushing_old") if other is not server else []
     lines += noticed
-    yield Match(server.name, tuple(lines))
+    yield Match(server.name, tuple(lines), (*case.applications, case.service))
 
 
 def _disk_empty(case: Case) -> Iterator[Match]:
@@ -113,7 +116,9 @@ def alone(server: Server) -> bool:
 
 def _appendonly_drift(case: Case) -> Iterator[Match]:
     for server in case.servers:
-        if not server.alive or "aof_configured" not in server.files or "aof_enabled" not in server.view:
+        directives = server.host.section("start").texts("directives") if server.host else ["include"]
+        known = "aof_configured" in server.files and "aof_enabled" in server.view and "include" not in directives
+        if not server.alive or not known:
             continue
         written, running = server.files.flag("aof_configured"), server.view.flag("aof_enabled")
         if written and not running and server.view.count("keys"):
@@ -214,7 +219,7 @@ CAUSES = (
         "snapshot (also those of the replicas) into the primary while applications are stopped.",
         "Do not restart the replicas and do not save: their old files are the last copies.",
         _restarted_empty,
-        ("process_restarted",),
+        ("process_restarted", *FORGOTTEN),
     ),
     Cause(
         "disk_empty",

@@ -71,7 +71,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("flushing_old", r"Flushing old data"),
     (
         "replica_login",
-        r"Unable to AUTH to (?:MASTER|PRIMARY)|(?:MASTER|Master|PRIMARY|Primary) .*(?:NOAUTH|NOPERM|WRONGPASS)",
+        r"Unable to AUTH to|(?:MASTER|Master|PRIMARY|Primary) .*(?:NOAUTH|NOPERM|WRONGPASS)",
     ),
     ("no_good_replica", r"-failover-abort-no-good-slave"),
     ("rebooted", r"[+]reboot master"),
