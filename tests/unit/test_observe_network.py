@@ -164,3 +164,18 @@ def test_what_haproxy_says_of_its_servers() -> None:
         "chosen": {"redis1": "no check"},
     }
     assert services.parse_stat("") == {}
+
+
+def test_what_came_while_this_process_had_to_wait_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    dial = talk._dial
+
+    def slowly(question: talk.Question) -> Any:
+        talking = dial(question)
+        time.sleep(0.1)
+        return talking
+
+    monkeypatch.setattr(talk, "_dial", slowly)
+    with listener() as port:
+        question = talk.Question(("127.0.0.1", port), ())
+        talk.ask_all([question], 0.05, 0.0)
+    assert (question.error, question.connect_s is not None) == ("", True)

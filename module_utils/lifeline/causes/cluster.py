@@ -9,7 +9,7 @@ from typing import Iterator, Optional
 from ..facts import Facts
 from .base import CRITICAL, EVERYBODY, WARNING, Cause, Match
 from .case import Case, Server
-from .process import SYMPTOMS, grade, reach, unit_line
+from .process import DEATHS, grade, reach, unit_line
 
 
 def _views(case: Case) -> list[tuple[Server, Facts]]:
@@ -90,7 +90,7 @@ CAUSES = (
         "dead, one only; with a majority the rest fails over alone.",
         "Do not take over everywhere, nor while an old primary may live: two nodes then own the same slots.",
         _majority,
-        (*SYMPTOMS, "cluster_slots_lost", "process_dead", "host_gone"),
+        (*DEATHS, "cluster_slots_lost", "host_gone"),
     ),
     Cause(
         "cluster_slots_lost",
@@ -103,7 +103,7 @@ CAUSES = (
         "Do not run --cluster fix with --cluster-fix-with-unreachable-masters: the slots come back empty. Do not "
         "start the old node without its data.",
         _range,
-        (*SYMPTOMS, "process_dead", "host_gone"),
+        (*DEATHS, "host_gone"),
     ),
     Cause(
         "cluster_nodes_file",
@@ -116,7 +116,7 @@ CAUSES = (
         "replica; or end the other server that uses the same file.",
         "Do not delete it on a node that owns slots: it forgets them.",
         _nodes_file,
-        (*SYMPTOMS, "process_dead"),
+        DEATHS,
     ),
     Cause(
         "cluster_slot_open",

@@ -240,7 +240,16 @@ CAUSES = (
         "anything is done: an old primary has to follow, its surplus kept as a copy first.",
         "Do not promote by hand on the side with fewer sentinels, and do not restart the host to get it back.",
         _host_isolated,
-        (*SYMPTOMS, "clients_cut_off", "packet_loss", "sentinel_astray", "replica_astray", "no_quorum"),
+        (
+            *SYMPTOMS,
+            "clients_cut_off",
+            "packet_loss",
+            "sentinel_astray",
+            "replica_astray",
+            "no_quorum",
+            "replica_lagging",
+            "replica_stale",
+        ),
     ),
     Cause(
         "clients_cut_off",
@@ -279,7 +288,7 @@ CAUSES = (
         "Open the Redis port between the hosts: provision.yml writes the firewall's table again.",
         "Do not restart or fail over the server: it is well.",
         partial(_pairs, kind="nodes"),
-        ("replica_link_down", "server_silent", "clients_cut_off"),
+        ("replica_link_down", "server_silent", "clients_cut_off", "replica_lagging", "replica_stale"),
         task="firewall",
     ),
     Cause(
@@ -293,7 +302,7 @@ CAUSES = (
         "redis_sentinel_down_after_ms.",
         "Do not fail over for each gap: the next primary is behind the same network.",
         _packet_loss,
-        ("replica_link_down", "server_silent", "sentinel_silent", "no_quorum", *APPLICATIONS),
+        ("replica_link_down", "replica_lagging", "server_silent", "sentinel_silent", "no_quorum", *APPLICATIONS),
     ),
     Cause(
         "names_unresolved",

@@ -10,7 +10,7 @@ from typing import Iterator, Optional
 from ..facts import Facts
 from .base import CRITICAL, EVERYBODY, INFO, LIKELY, WARNING, Cause, Match
 from .case import Case, Host, Server, word
-from .process import SYMPTOMS, grade, reach, unit_line
+from .process import DEATHS, SYMPTOMS, grade, reach, unit_line
 
 REFUSALS = ("auth", "noperm")
 # A refusal counts while it goes on.
@@ -243,7 +243,7 @@ CAUSES = (
         "nothing.",
         "Do not start it without its ACL file: everybody who reaches the port could do anything.",
         _acl_file,
-        (*SYMPTOMS, "process_dead"),
+        (*DEATHS, "sentinel_dead"),
         task="restore_files",
     ),
     Cause(
@@ -295,7 +295,7 @@ CAUSES = (
         "is down.",
         "Do not restart the server before the pair is right: it would not come back.",
         _mismatch,
-        (*SYMPTOMS, "process_dead", "certificate_not_served"),
+        (*DEATHS, "certificate_not_served"),
         task="restore_files",
     ),
     Cause(

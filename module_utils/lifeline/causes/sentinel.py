@@ -303,7 +303,7 @@ CAUSES = (
         "SENTINEL SET ESTATE auth-user and auth-pass on every sentinel (provision.yml); it clears within seconds.",
         "Do not fail over and do not restart the primary: it is healthy.",
         _login_refused,
-        ("sentinel_sees_down", "no_good_replica", "acl_refused"),
+        ("sentinel_sees_down", "no_good_replica", "clients_refused"),
     ),
     Cause(
         "sentinel_tilt",

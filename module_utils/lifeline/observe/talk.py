@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import select
 import socket
 import ssl
@@ -19,13 +20,18 @@ from functools import partial
 from typing import Any, Callable, Generator, Iterator, Optional, Sequence, Union
 
 from ..client import reason
-from .reach import Address, files
+
+Address = tuple[str, int]
 
 READ, WRITE = select.POLLIN | select.POLLHUP | select.POLLERR, select.POLLOUT
 # More than an INFO of the largest server; a server that says more is not Redis.
 REPLY_BYTES = 1 << 20
 # However busy this machine is: beyond the timeouts that the caller agreed to, seconds for its own work.
 OWN_WORK_S = 10.0
+
+# Files that stay free for whatever else this process opens.
+_SPARE_FILES = 64
+_WANTED_FILES = 4096
 
 
 class RefusedError(Exception):
@@ -50,13 +56,23 @@ class Question:
 
 
 def ask_all(questions: Sequence[Question], connect: float, command: float) -> None:
-    """Fill in all questions' answers, or why there is none.
+    """Fill in all questions' answers, or why there is none. A question without commands is a connection and no more.
 
     ``connect`` and ``command`` are how many seconds a connection may take, and how long nobody may say anything.
     """
     batch = files()
     for at in range(0, len(questions), batch):
         _ask(questions[at : at + batch], connect, command)
+
+
+def files() -> int:
+    """How many sockets may be open at once; raises the soft limit where that is needed and possible."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return max(1, (_WANTED_FILES if soft == resource.RLIM_INFINITY else min(soft, _WANTED_FILES)) - _SPARE_FILES)
 
 
 def _ask(questions: Sequence[Question], connect: float, command: float) -> None:
@@ -73,9 +89,11 @@ def _ask(questions: Sequence[Question], connect: float, command: float) -> None:
         now = time.monotonic()
         dialing = any(talk.question.connect_s is None for talk in talks.values()) and now < began + connect
         patience = max(began + connect - now, command) if dialing else heard + command - now
-        if patience <= 0 or now > began + connect + command + OWN_WORK_S:
+        # A last look at what came while this process had to wait for a processor: that is no silence.
+        ready = poll.poll(max(0.0, min(patience, 0.2)) * 1000)
+        if (patience <= 0 and not ready) or now > began + connect + command + OWN_WORK_S:
             break
-        for number, _event in poll.poll(min(patience, 0.2) * 1000):
+        for number, _event in ready:
             heard = time.monotonic()
             wanted = talks[number].advance()
             if wanted:
