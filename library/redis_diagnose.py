@@ -63,11 +63,24 @@ options:
     type: list
     elements: str
     default: []
+  registered:
+    description:
+      - Variable that each member registered its result of M(redis_health) in. O(evidence), O(silent) and O(unasked) are
+        then taken from there, as they are, which is faster than to hand them over in a template.
+    type: str
   report_dir:
     description:
       - Folder on the control node in which each estate's evidence and reports get a folder of their own. It is made
         if it is missing; files of their names are replaced. This counts as no change.
     type: path
+  show:
+    description: Print RV(text), and return nothing else.
+    type: bool
+    default: false
+  fail:
+    description: Fail when an estate is not healthy.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Reads only, so a check run is the same as a real one.
@@ -97,7 +110,7 @@ EXAMPLES = r"""
 RETURN = r"""
 diagnosis:
   description: The answer; of several estates, the worst one's.
-  returned: always
+  returned: without O(show)
   type: dict
   contains:
     verdict:
@@ -140,13 +153,18 @@ diagnosis:
       sample: []
 diagnoses:
   description: RV(diagnosis) of each estate, worst first; each with its RV(reports).
-  returned: always
+  returned: without O(show)
   type: list
   elements: dict
   sample: [{service: redis, verdict: down}]
+text:
+  description: What a person reads. Nothing else is returned with it.
+  returned: with O(show)
+  type: str
+  sample: "Estate redis is HEALTHY: redis1 is the primary, and everybody agrees."
 reports:
   description: Files written to O(report_dir).
-  returned: always
+  returned: without O(show)
   type: list
   elements: str
   sample: [reports/orders/diagnosis.html, reports/orders/evidence.json]

@@ -15,7 +15,7 @@ from .causes import CATALOGUE, CRITICAL, EVERYBODY, INFO, WARNING, Case, Cause, 
 from .facts import Facts, clean_text
 from .parties import parties
 from .plan import Finding, make_plan, outage_began
-from .report import words
+from .report import diagnoses_text, words
 from .report.files import write
 from .topology import BLIND, agreement
 
@@ -33,7 +33,10 @@ OPTIONS: dict[str, Any] = {
     "unasked": {"type": "list", "elements": "str", "default": []},
     "silent": {"type": "dict", "default": {}},
     "tried": {"type": "list", "elements": "str", "default": []},
+    "registered": {"type": "str"},
     "report_dir": {"type": "path"},
+    "show": {"type": "bool", "default": False},
+    "fail": {"type": "bool", "default": False},
 }
 ONE_OF = (("service", "evidence_file"),)
 
@@ -143,7 +146,13 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
         diagnoses.append({**diagnosis, "reports": written})
         reports += written
     diagnoses.sort(key=lambda diagnosis: _VERDICTS.index(diagnosis["verdict"]))
-    return {"diagnosis": diagnoses[0], "diagnoses": diagnoses, "reports": reports}
+    worst = diagnoses[0]
+    result: dict[str, Any] = {"diagnosis": worst, "diagnoses": diagnoses, "reports": reports}
+    if params.get("show"):
+        result = {"text": diagnoses_text(diagnoses)}
+    if params.get("fail") and worst["verdict"] != HEALTHY:
+        result.update(failed=True, msg=f"Estate {worst['service']} is {worst['verdict']}: {worst['summary']}.")
+    return result
 
 
 def plan_from_evidence(

@@ -131,6 +131,22 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple))
 
 
+def seen(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """``{evidence, silent}`` from redis_health's result of each host: what they say, and why others say nothing."""
+    return {
+        "evidence": [result["evidence"] for result in results.values() if "evidence" in result],
+        "silent": {host: _reason(result) for host, result in results.items() if "evidence" not in result},
+    }
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    """What ssh or the module itself said, without Ansible's words around it."""
+    said = str(result.get("msg", "")).rpartition("over ssh: ")[2]
+    for words in ("Task failed: ", "Module failed: "):
+        said = said[len(words) :] if said.startswith(words) else said
+    return said
+
+
 def bundle(estates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What ``diagnose.yml`` saves. The documents hold no secret, so neither does the bundle."""
     return {"kind": BUNDLE_KIND, "version": BUNDLE_VERSION, "estates": [dict(estate) for estate in estates]}

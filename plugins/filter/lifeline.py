@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
@@ -24,21 +24,6 @@ def on_plain_data(function: Callable[..., Any]) -> Callable[..., Any]:
     return door
 
 
-def seen(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], variable: str) -> dict[str, Any]:
-    """``{evidence, silent}``: what hosts registered as redis_health's result, and why others gave none."""
-    results = {host: hostvars[host][variable] for host in hosts if variable in hostvars[host]}
-    return {
-        "evidence": [result["evidence"] for result in results.values() if "evidence" in result],
-        "silent": {host: _reason(result) for host, result in results.items() if "evidence" not in result},
-    }
-
-
-def _reason(result: Mapping[str, Any]) -> str:
-    """What ssh or the module itself said, without Ansible's words around it."""
-    said = str(result.get("msg", ""))
-    return said.rpartition("over ssh: ")[2].removeprefix("Task failed: ").removeprefix("Module failed: ")
-
-
 class FilterModule:
     """Filters named lifeline_*."""
 
@@ -50,8 +35,6 @@ class FilterModule:
             "lifeline_stored_password": config.stored_password,
             "lifeline_sizing": memory.sizing,
             "lifeline_plan": on_plain_data(diagnose.plan_from_evidence),
-            "lifeline_diagnoses_text": on_plain_data(report.diagnoses_text),
-            "lifeline_seen": seen,
             "lifeline_switch_plan": on_plain_data(switch.switch_plan),
             "lifeline_switch_batches": on_plain_data(switch.batches),
             "lifeline_plan_text": on_plain_data(report.plan_text),
