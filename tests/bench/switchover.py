@@ -15,6 +15,7 @@ bare command; ``unplanned_*_s``: from the death of the primary to a write accept
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import re
 import statistics
@@ -58,6 +59,7 @@ class Writers:
             )
             for way in WAYS
         ]
+        atexit.register(self.end)
         for way in WAYS:
             wait_for(lambda w=way: len(self.moments(w)) > 20, f"the writer through the {way}", 30)
 
@@ -76,9 +78,13 @@ class Writers:
         moments = [moment for moment in self.moments(way) if moment >= since]
         return max((after - before for before, after in pairwise(moments)), default=0.0) * 1000
 
+    def end(self) -> None:
+        """No more writes, however the benchmark ends."""
+        self.lab.on(APP, "pkill", "-f", TOOL, check=False)
+
     def stop(self, since: float = 0.0) -> dict[str, dict[str, int]]:
         """No more writes; what became of those acknowledged since a moment, by way."""
-        self.lab.on(APP, "pkill", "-f", TOOL, check=False)
+        self.end()
         for process in self._processes:
             process.wait(30)
         return {
@@ -99,6 +105,7 @@ def switch(lab: Lab, target: str) -> dict[str, int]:
 def planned(lab: Lab, runs: int) -> dict[str, Any]:
     """Many switchovers under load."""
     load = Load(lab, seconds=runs * 90.0)
+    atexit.register(load.stop)
     load.start()
     writers = Writers(lab, runs * 90.0)
     gaps: dict[str, list[float]] = {way: [] for way in WAYS}
@@ -143,6 +150,7 @@ def full_syncs(lab: Lab) -> int:
 def bare(lab: Lab) -> dict[str, Any]:
     """What the usual command does: SENTINEL FAILOVER and nothing else."""
     load = Load(lab, seconds=300.0)
+    atexit.register(load.stop)
     load.start()
     writers = Writers(lab, 300.0)
     before, primary, since = full_syncs(lab), lab.primary(), time.time()

@@ -38,7 +38,7 @@ class Scene:
         return self.nodes[self.roles().index("master")]
 
     def roles(self) -> list[str]:
-        return roles(self.nodes)
+        return [role(node) if node.running() else "dead" for node in self.nodes]
 
     def priorities(self) -> list[str]:
         return [priority(node) for node in self.nodes if node.running()]
@@ -131,6 +131,13 @@ def in_order(scene: Scene) -> None:
     for node in scene.nodes:
         if node is not primary:
             wait_for(lambda n=node: linked(n), "its link", 30)
+
+
+def role(node: Server) -> str:
+    try:
+        return str(node.client(socket_timeout=1).info("replication")["role"])
+    except redis.exceptions.RedisError:
+        return "no answer"
 
 
 def linked(node: Server) -> bool:
