@@ -113,7 +113,7 @@ def primary_full(lab: Lab) -> Iterator[Expect]:
         yield Expect(primary)
 
 
-@fault("script_blocks", "replica", quick=True, recovery=LEFT)
+@fault("script_blocks", "replica", quick=True)
 def replica_scripted(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with patient_sentinels(lab), looping(lab, replica, 100, 60):
