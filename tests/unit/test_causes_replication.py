@@ -116,7 +116,7 @@ def test_a_replica_that_copies_everything() -> None:
     )
     found = estate.findings()
     assert set(found) == {("replica_copying", "redis2")}
-    assert found["replica_copying", "redis2"]["evidence"] == ["redis2 copies all data of redis1, 1 MiB left"]
+    assert found["replica_copying", "redis2"]["evidence"] == ["redis2 copies all data of redis1, 1.0 MiB left"]
 
 
 @pytest.mark.parametrize(("serves", "what"), [("yes", "old data"), ("no", "MASTERDOWN")])
