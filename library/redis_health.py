@@ -68,8 +68,9 @@ options:
     description:
       - V(brief) looks at what a topology is made of.
       - V(full) looks as well at the host's system, processes and logs, and at its own server in detail.
+      - V(posture) looks, beside V(brief), at how the host and its own server are set up, for M(redis_compliance).
     type: str
-    choices: [brief, full]
+    choices: [brief, full, posture]
     default: brief
   unix_socket:
     description: The host's own server is asked through this socket where its port does not do.
@@ -122,6 +123,30 @@ options:
     type: list
     elements: str
     default: []
+  posture:
+    description: Where O(depth=posture) finds what it can not find out by itself.
+    type: dict
+    suboptions:
+      key:
+        description:
+          - Key of the digests that passwords are compared by; the same for all hosts of a run, another for each run.
+          - Without it, passwords of different hosts can not be compared.
+        type: str
+      worker_units:
+        description: Units of RQ's workers, or patterns of their names.
+        type: list
+        elements: str
+        default: []
+      log_shipper:
+        description: Unit that sends this host's logs to another one.
+        type: str
+      baseline:
+        description: JSON report of InSpec, cinc-auditor or goss about this host's operating system.
+        type: path
+      records:
+        description: JSON records on this host that controls read, by name, such as C(backup).
+        type: dict
+        default: {}
 attributes:
   check_mode:
     description: Reads only, so a check run is the same as a real one.
@@ -297,6 +322,10 @@ evidence:
       description: Until when the certificates on disk and on the wire are good, and whether they are the same.
       type: dict
       sample: {file: {not_after: 1790000000.0, key_fits: true}, ports: {server: {port: 6379, same: true}}}
+    posture:
+      description: How the host and its own server are set up. With O(depth=posture).
+      type: dict
+      sample: {container: false, listening: [{address: 192.0.2.11, port: 6379}]}
     errors:
       description: Sections that could not be looked at, and why. With O(depth=full).
       type: dict
@@ -330,7 +359,17 @@ def main():
             "units": {"type": "list", "elements": "str", "default": []},
             "config_file": {"type": "path"},
             "sentinel_config_file": {"type": "path"},
-            "depth": {"type": "str", "choices": ["brief", "full"], "default": "brief"},
+            "depth": {"type": "str", "choices": ["brief", "full", "posture"], "default": "brief"},
+            "posture": {
+                "type": "dict",
+                "options": {
+                    "key": {"type": "str", "no_log": True},
+                    "worker_units": {"type": "list", "elements": "str", "default": []},
+                    "log_shipper": {"type": "str"},
+                    "baseline": {"type": "path"},
+                    "records": {"type": "dict", "default": {}},
+                },
+            },
             "unix_socket": {"type": "path"},
             "server_log": {"type": "path"},
             "sentinel_log": {"type": "path"},

@@ -22,6 +22,7 @@ from . import (
     fleet,
     jobs,
     logs,
+    posture,
     processes,
     reach,
     server,
@@ -59,12 +60,17 @@ def _evidence(params: Mapping[str, Any], credentials: Credentials, used: Any, re
         return estate.collect(name, nodes, sentinels, service, credentials, units, config)
     started = time.monotonic()
     known = estate.here(name, service, params["units"])
-    sections = _sections(params, known, credentials, used, redact)
+    # Posture looks in two rounds, so it may take twice as long.
+    rounds = 2 if params["depth"] == "posture" else 1
+    if params["depth"] == "posture":
+        sections: dict[str, Section] = {"posture": lambda: posture.look(params, known, credentials, used)}
+    else:
+        sections = _sections(params, known, credentials, used, redact)
     if params["config_file"]:
         sections["files"] = lambda: files.data_files(params["config_file"])
     if known["library"]:
         sections["views"] = lambda: estate.views(nodes, sentinels, service, credentials)
-    return _with_sections(known, sections, params["patience"], started)
+    return _with_sections(known, sections, params["patience"] * rounds, started)
 
 
 def _with_sections(

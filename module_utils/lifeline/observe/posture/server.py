@@ -1,0 +1,153 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The host's own server, asked in every way that may work: an estate that Lifeline did not set up may know no login."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any, Mapping, Optional
+
+from ...client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
+from ...config import SECRETS
+from ...errors import LifelineError
+from ..server import refusals, statistics
+from ..values import number
+from .secrets import Digests, hidden, users, weak
+
+# Commands whose use is counted: they stop a server, empty it, or change what it is.
+WATCHED = ("flushall", "flushdb", "keys", "debug", "shutdown", "config|set", "config|rewrite", "replicaof", "slaveof",
+           "module|load", "eval", "evalsha", "acl|setuser")  # fmt: skip
+QUEUES = 200
+WORKERS = 200
+
+
+def ways(
+    endpoint: Endpoint, socket: Optional[str], credentials: Credentials
+) -> list[tuple[str, Endpoint, Credentials]]:
+    """``[(name, endpoint, credentials)]`` in the order that they are tried in."""
+    local = Endpoint(host="127.0.0.1", port=endpoint.port, name=endpoint.name)
+    unknown = replace(credentials, user=None, password=None)
+    open_ = replace(unknown, tls=False)
+    found = [("tcp", endpoint, credentials)]
+    if socket:
+        found.append(("unix", Endpoint(endpoint.host, endpoint.port, endpoint.name, socket), credentials))
+    found.append(("loopback", local, credentials))
+    if credentials.password or credentials.tls:
+        found += [("anonymous", endpoint, open_), ("anonymous loopback", local, open_)]
+    return found
+
+
+def look(
+    endpoint: Endpoint, socket: Optional[str], credentials: Credentials, digests: Digests, prefix: str
+) -> dict[str, Any]:
+    """``{reachable, via, error, info, config, secrets, weak, users, modules, acl_log, calls, jobs, errors}``.
+
+    ``info``: INFO's numbers and words. ``secrets``: digests of the settings that hold one. ``calls``: how often each of
+    ``WATCHED`` was used. ``errors``: by what was asked, why there is no answer. ``jobs``: see ``jobs``.
+    """
+    failures = []
+    for via, where, login in ways(endpoint, socket, credentials):
+        try:
+            with closing(connect(where, login)) as client:
+                return {"reachable": True, "via": via, "error": "", **_ask(client, digests, prefix)}
+        except CONNECTION_ERRORS as error:
+            failures.append(f"{via}: {reason(error)}")
+    return {"reachable": False, "via": "", "error": "; ".join(failures)[:500]}
+
+
+def _ask(client: Any, digests: Digests, prefix: str) -> dict[str, Any]:
+    pipe = client.pipeline(transaction=False)
+    pipe.info("everything")
+    pipe.execute_command("CONFIG", "GET", "*")
+    pipe.execute_command("ACL", "LIST")
+    pipe.execute_command("MODULE", "LIST")
+    pipe.execute_command("ACL", "LOG", "20")
+    info, config, acl, modules, acl_log = pipe.execute(raise_on_error=False)
+    if isinstance(info, CONNECTION_ERRORS):
+        raise info
+    asked = {"config": config, "users": acl, "modules": modules, "acl_log": acl_log}
+    found: dict[str, Any] = {
+        "info": statistics(info),
+        "calls": calls(info),
+        "errors": {name: reason(reply) for name, reply in asked.items() if isinstance(reply, CONNECTION_ERRORS)},
+    }
+    values = pairs(config)
+    if values:
+        found["config"], found["secrets"] = hidden(values, SECRETS, digests)
+        found["weak"] = sorted(name for name in SECRETS if values.get(name) and weak(values[name]))
+    if isinstance(acl, (list, tuple)):
+        try:
+            found["users"] = users("\n".join(str(line) for line in acl), digests)
+        except LifelineError as error:
+            found["errors"]["users"] = str(error)
+    if isinstance(modules, (list, tuple)):
+        found["modules"] = sorted(str(pairs(row).get("name", "")) for row in modules)
+    if isinstance(acl_log, (list, tuple)):
+        found["acl_log"] = refusals(acl_log)
+    if found["info"].get("role") == "master":
+        found["jobs"] = jobs(client, prefix)
+    return found
+
+
+def pairs(reply: Any) -> dict[str, str]:
+    """A flat list or a map of names and values, as text."""
+    if isinstance(reply, Mapping):
+        return {str(name): str(value) for name, value in reply.items()}
+    if isinstance(reply, (list, tuple)):
+        return {str(reply[at]): str(reply[at + 1]) for at in range(0, len(reply) - 1, 2)}
+    return {}
+
+
+def calls(info: Mapping[str, Any]) -> dict[str, int]:
+    """How often each of ``WATCHED`` was called since the server's start or CONFIG RESETSTAT; zeros are left out."""
+    found = {}
+    for name in WATCHED:
+        entry = info.get(f"cmdstat_{name}")
+        if isinstance(entry, Mapping) and number(entry.get("calls")):
+            found[name] = number(entry.get("calls"))
+    return found
+
+
+def jobs(client: Any, prefix: str) -> dict[str, Any]:
+    """``{seen, suspended, workers, silent, oldest_heartbeat_s, leases_expired, error}`` of RQ's keys, in two rounds.
+
+    ``silent``: registered workers whose key is gone. Bounded to ``QUEUES`` queues and ``WORKERS`` workers.
+    """
+    try:
+        pipe = client.pipeline(transaction=False)
+        pipe.ttl(f"{prefix}:suspended")
+        pipe.smembers(f"{prefix}:workers")
+        pipe.smembers(f"{prefix}:queues")
+        suspended, workers, queues = pipe.execute(raise_on_error=True)
+        keys, names = sorted(map(str, workers))[:WORKERS], sorted(map(str, queues))[:QUEUES]
+        pipe = client.pipeline(transaction=False)
+        for key in keys:
+            pipe.hget(key, "last_heartbeat")
+        now = time.time()
+        for name in names:
+            pipe.zcount(f"{prefix}:wip:{name[len(prefix) + len(':queue:') :]}", "-inf", now)
+        replies = pipe.execute(raise_on_error=True) if keys or names else []
+    except CONNECTION_ERRORS as error:
+        return {"seen": False, "error": reason(error)}
+    beats = replies[: len(keys)]
+    ages = [age for age in (_age(str(beat), now) for beat in beats if beat) if age is not None]
+    return {
+        "seen": True,
+        "error": "",
+        "suspended": number(suspended, -2) != -2,
+        "workers": len(keys),
+        "silent": sum(not beat for beat in beats),
+        "oldest_heartbeat_s": max(ages, default=0.0),
+        "leases_expired": sum(number(count) for count in replies[len(keys) :]),
+    }
+
+
+def _age(text: str, now: float) -> Optional[float]:
+    try:
+        moment = datetime.strptime(text.rstrip("Z")[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+    return round(max(0.0, now - moment.timestamp()), 1)
