@@ -28,7 +28,8 @@ def look(
 
     ``{container, memory_available, kernel, listening, units, unit, exposure, process, clock, services, packages, audit,
     journal, syslog_forwards, coredump, redis, config_file, sentinel, files, mount, space, log_space, firewall,
-    certificates, swap, application, records, errors}``; each as the function of its name says.
+    certificates, swap, application, records, keyed, errors}``; each as the function of its name says. ``keyed``:
+    whether digests of passwords may be compared with those of other hosts.
     """
     return _Posture(params, brief, credentials, used).look()
 
@@ -51,7 +52,7 @@ class _Posture:
         """Two rounds: what the second asks about is known after the first."""
         first, errors = side_by_side(self._first(), self.seconds)
         second, more = side_by_side(self._second(first), self.seconds)
-        return {**first, **second, "errors": {**errors, **more}}
+        return {**first, **second, "keyed": bool(self.wanted.get("key")), "errors": {**errors, **more}}
 
     def _first(self) -> dict[str, Section]:
         sections: dict[str, Section] = {

@@ -56,7 +56,7 @@ def server_file(path: str, digests: Digests) -> dict[str, Any]:
 
 
 def acl_file(path: str, digests: Digests) -> dict[str, Any]:
-    """``{path, readable, users, plain_users, error}`` of an ACL file; see ``secrets.users``."""
+    """``{path, readable, users, plain_users, error}`` of an ACL file; ``users`` as in ``secrets.users``."""
     text = text_of(path)
     if text is None:
         return {"path": path, "readable": False}

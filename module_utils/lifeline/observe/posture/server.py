@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any, Mapping, Optional
 
 from ...client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
-from ...config import SECRETS
+from ...config import SECRETS, name_of
 from ...errors import LifelineError
 from ..server import refusals, statistics
 from ..values import number
@@ -74,7 +74,7 @@ def _ask(client: Any, digests: Digests, prefix: str) -> dict[str, Any]:
         "calls": calls(info),
         "errors": {name: reason(reply) for name, reply in asked.items() if isinstance(reply, CONNECTION_ERRORS)},
     }
-    values = pairs(config)
+    values = {name_of(name): value for name, value in pairs(config).items()}
     if values:
         found["config"], found["secrets"] = hidden(values, SECRETS, digests)
         found["weak"] = sorted(name for name in SECRETS if values.get(name) and weak(values[name]))
@@ -84,9 +84,11 @@ def _ask(client: Any, digests: Digests, prefix: str) -> dict[str, Any]:
         except LifelineError as error:
             found["errors"]["users"] = str(error)
     if isinstance(modules, (list, tuple)):
-        found["modules"] = sorted(str(pairs(row).get("name", "")) for row in modules)
+        found["modules"] = [loaded(pairs(row)) for row in modules]
     if isinstance(acl_log, (list, tuple)):
         found["acl_log"] = refusals(acl_log)
+    if number(info.get("cluster_enabled")):
+        found["cluster"] = cluster(client)
     if found["info"].get("role") == "master":
         found["jobs"] = jobs(client, prefix)
     return found
@@ -99,6 +101,60 @@ def pairs(reply: Any) -> dict[str, str]:
     if isinstance(reply, (list, tuple)):
         return {str(reply[at]): str(reply[at + 1]) for at in range(0, len(reply) - 1, 2)}
     return {}
+
+
+def loaded(module: Mapping[str, str]) -> dict[str, str]:
+    """``{name, path}`` of a module; what is built into the server has no path."""
+    return {"name": module.get("name", ""), "path": module.get("path", "")}
+
+
+def cluster(client: Any) -> dict[str, Any]:
+    """``{state, slots_ok, slots_assigned, nodes}`` by the node itself; ``nodes``: ``[{id, host, primary, slots}]``.
+
+    ``primary`` is the id of the node that it follows, empty for a primary.
+    """
+    try:
+        pipe = client.pipeline(transaction=False)
+        pipe.execute_command("CLUSTER", "INFO")
+        pipe.execute_command("CLUSTER", "NODES")
+        info, nodes = pipe.execute(raise_on_error=True)
+    except CONNECTION_ERRORS as error:
+        return {"error": reason(error)}
+    said = (
+        info
+        if isinstance(info, Mapping)
+        else dict(line.strip().split(":", 1) for line in str(info).splitlines() if ":" in line)
+    )
+    return {
+        "state": str(said.get("cluster_state", "")),
+        "slots_ok": number(said.get("cluster_slots_ok")),
+        "slots_assigned": number(said.get("cluster_slots_assigned")),
+        "nodes": cluster_nodes(nodes),
+    }
+
+
+def cluster_nodes(reply: Any) -> list[dict[str, Any]]:
+    """Members that are not failed, from CLUSTER NODES' text or from redis-py's form of it."""
+    rows = []
+    if isinstance(reply, Mapping):
+        for address, node in reply.items():
+            rows.append((str(node.get("node_id", "")), str(address), str(node.get("flags", "")),
+                         str(node.get("master_id", "-")), len(node.get("slots") or ())))  # fmt: skip
+    else:
+        for line in str(reply).splitlines():
+            words = line.split()
+            if len(words) >= 8:
+                rows.append((words[0], words[1], words[2], words[3], len(words) - 8))
+    return [
+        {
+            "id": name,
+            "host": address.partition("@")[0].partition(",")[0].rpartition(":")[0],
+            "primary": "" if primary == "-" else primary,
+            "slots": slots,
+        }
+        for name, address, flags, primary, slots in rows
+        if not set(flags.split(",")) & {"fail", "noaddr", "handshake"}
+    ]
 
 
 def calls(info: Mapping[str, Any]) -> dict[str, int]:
