@@ -11,6 +11,7 @@ from typing import Any, Callable
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lifeline import config, diagnose, estate, memory, report
+from lifeline.compliance_reports import text as compliance_text
 from lifeline.facts import plain
 from lifeline.failover import hosts as switch
 
@@ -38,5 +39,6 @@ class FilterModule:
             "lifeline_switch_plan": on_plain_data(switch.switch_plan),
             "lifeline_switch_batches": on_plain_data(switch.batches),
             "lifeline_plan_text": on_plain_data(report.plan_text),
+            "lifeline_compliance_text": on_plain_data(compliance_text.lines),
             "lifeline_outcome_text": on_plain_data(report.outcome_text),
         }

@@ -158,7 +158,7 @@ def host(name: str, address: str, follows: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class Posture(Estate):
+class Posture(Estate):  # type: ignore[misc] # mypy sees files of tests/tools one by one
     """An estate that keeps every control; change ``hosts``, ``policy``, ``intent`` to break one."""
 
     def __init__(self) -> None:

@@ -177,9 +177,11 @@ def password_strength(subject: Subject) -> Outcome:
 def secrets_agree(subject: Subject) -> Outcome:
     problems: list[str] = []
     servers = {server.name: redis_of(server.host, server.name) for server in subject.case.servers}
-    for member in (*subject.case.servers, *subject.case.watchers):
-        if not posture(member.host, member.name).flag("keyed"):
-            raise NotSeenError(f"{member.name}: passwords were digested without the run's key and can not be compared")
+    members = {member.name: member.host for member in subject.case.watchers}
+    members.update((server.name, server.host) for server in subject.case.servers)
+    for name, host in members.items():
+        if not posture(host, name).flag("keyed"):
+            raise NotSeenError(f"{name}: passwords were digested without the run's key and can not be compared")
     replicated = {name: redis.sub("secrets").text("masterauth") for name, redis in servers.items()}
     if len(servers) > 1:
         problems += _differing("masterauth", replicated)
