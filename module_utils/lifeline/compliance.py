@@ -236,5 +236,5 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
         "time": Facts(before).number("time"),
         "score": Facts(before).number("summary.score"),
         "new": [row for row in moved if row["is"] in bad],
-        "mended": [row for row in moved if row["was"] in bad and row["is"] not in bad],
+        "mended": [row for row in moved if row["was"] in bad and row["is"] == PASS],
     }

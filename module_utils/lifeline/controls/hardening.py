@@ -182,7 +182,7 @@ CONTROLS = (
             "DISA V-265880, V-251253", current),
     Control("RDS-023", "The process may open as many files as maxclients needs", MEDIUM, SERVER,
             "Redis lowers maxclients silently otherwise.", "redis_server_maxclients; run provision.yml.",
-            "DISA V-251183; measured: fault F06", file_limit, mends=True),
+            "DISA V-251183; measured: fault F06", file_limit),
     Control("RDS-049", "systemd restarts the server within limits, and lets it start and stop", MEDIUM, SERVER,
             "A start timeout shorter than loading kills a healthy server again and again; without one for the stop, a "
             "server that hangs is never replaced.",

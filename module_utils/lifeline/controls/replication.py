@@ -114,7 +114,7 @@ CONTROLS = (
             "redis.io replication", read_only, mends=True),
     Control("RDS-036", "A replica may be promoted, and priorities are the inventory's", MEDIUM, ESTATE,
             "With priority 0 everywhere there is no failover.", f"redis_server_config: replica-priority; {_SETTINGS}.",
-            "redis.io Sentinel", promotable, mends=True),
+            "redis.io Sentinel", promotable),
     Control("RDS-047", "A cluster serves all slots, and each primary has a replica elsewhere", MEDIUM, ESTATE,
             "One host's end must not take slots with it.",
             "redis_compliance_cluster_*; diagnose.yml names the member.", "redis.io cluster", cluster),

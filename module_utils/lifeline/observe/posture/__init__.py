@@ -67,7 +67,6 @@ class _Posture:
             "syslog_forwards": host.syslog_forwards,
             "coredump": lambda: host.settings_of(("Storage",), "/etc/systemd/coredump.conf"),
             "swap": lambda: read("/proc/swaps").count("\n") > 1,
-            "firewall": self._firewall,
             "records": lambda: {name: host.record(path) for name, path in (self.wanted.get("records") or {}).items()},
         }
         if self.node or self.watcher:
@@ -91,12 +90,11 @@ class _Posture:
         prefix = self.params["key_prefix"]
         return server.look(endpoint, self.params["unix_socket"], self.credentials, self.digests, prefix)
 
-    def _ports(self) -> list[int]:
-        ports = [self.node["port"], self.node["port"] + CLUSTER_BUS] if self.node else []
-        return ports + ([self.watcher["port"]] if self.watcher else [])
-
-    def _firewall(self) -> dict[str, Any]:
-        ports = self._ports()
+    def _firewall(self, running: Mapping[str, Any]) -> dict[str, Any]:
+        known = [self.node["port"], self.node["port"] + CLUSTER_BUS] if self.node else []
+        known += [self.watcher["port"]] if self.watcher else []
+        said = {int(running[name]) for name in ("port", "tls-port") if str(running.get(name) or "").isdigit()}
+        ports = sorted({*known, *said} - {0})
         members = sorted({str(member["host"]) for member in (*self.params["nodes"], *self.params["sentinels"])})
         return nft.summary(output(["nft", "-j", "list", "ruleset"]), ports, members, STRANGERS) if ports else {}
 
@@ -110,6 +108,7 @@ class _Posture:
         sentinel = first.get("sentinel") or {}
         sections: dict[str, Section] = {
             "units": lambda: units.look(named),
+            "firewall": lambda: self._firewall(running),
             "files": lambda: host.files(_paths(file, running, sentinel)),
         }
         if self.node:
