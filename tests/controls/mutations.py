@@ -158,8 +158,8 @@ _LIST = "/etc/apt/sources.list.d/newer.list"
 _APT = f"apt-get -q update -o Dir::Etc::sourcelist={_LIST} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
 _PACKAGE = ("Package: redis-server", "Version: 99:1", "Architecture: amd64", "Maintainer: x <x@example.org>",
             "Description: newer", "Filename: ./x.deb", "Size: 1", f"SHA256: {'0' * 64}", "")  # fmt: skip
-shell("RDS-022", f"mkdir -p /srv/newer; printf '{'%s\\n' * len(_PACKAGE)}' {' '.join(repr(line) for line in _PACKAGE)} "
-      f"> /srv/newer/Packages; echo 'deb [trusted=yes] file:/srv/newer ./' > {_LIST}; {_APT}",
+_WRITE = "printf '%s\\n' " + " ".join(repr(line) for line in _PACKAGE) + " > /srv/newer/Packages"
+shell("RDS-022", f"mkdir -p /srv/newer; {_WRITE}; echo 'deb [trusted=yes] file:/srv/newer ./' > {_LIST}; {_APT}",
       f"rm -rf /srv/newer {_LIST} /var/lib/apt/lists/_srv_newer_*")  # fmt: skip
 shell("RDS-023", f"prlimit --pid $(systemctl show -P MainPID {UNIT}) --nofile=1000:11024",
       f"prlimit --pid $(systemctl show -P MainPID {UNIT}) --nofile=11024:11024")  # fmt: skip
