@@ -113,14 +113,20 @@ faults-healthy: $(READY) ## Diagnose the healthy lab under load, 100 times (RUNS
 	@$(PYTHON) tests/faults/run.py --record --healthy $(or $(RUNS),100)
 
 .PHONY: docs
-docs: $(READY) ## Write the pages that come from the code: docs/faults.md
+docs: $(READY) ## Write the pages that come from the code: docs/faults.md, the table in docs/compliance.md
 	@$(PYTHON) tests/tools/faults_page.py
+	@$(PYTHON) tests/tools/control_docs.py
+
+.PHONY: controls
+controls: $(READY) ## Make every control fail on the lab, then mend what can be mended (CONTROLS="RDS-001 ... --quick")
+	@$(PYTHON) tests/controls/run.py $(CONTROLS)
+	@$(PYTHON) tests/controls/run.py --mend $(CONTROLS)
 
 .PHONY: recover-faults
 recover-faults: $(READY) ## Bring every fault about under load, recover from it, count the jobs (FAULTS="id family ...")
 	@$(PYTHON) tests/faults/recover.py $(FAULTS)
 
-.PHONY: bench-provision bench-recover bench-requeue bench-switchover bench-diagnose
+.PHONY: bench-provision bench-recover bench-requeue bench-switchover bench-diagnose bench-compliance
 bench-provision: $(READY) ## How long a provision.yml without changes takes
 	@$(PYTHON) tests/bench/provision.py
 bench-diagnose: $(READY) ## How long diagnose.yml takes: the lab, 1,000 endpoints, 1,000 hosts' evidence
@@ -131,6 +137,8 @@ bench-requeue: $(READY) ## How fast lost jobs are put back; smaller with BENCH="
 	@$(PYTHON) tests/bench/requeue.py $(BENCH)
 bench-switchover: $(READY) ## What moving the primary costs writers and jobs, beside a bare SENTINEL FAILOVER
 	@$(PYTHON) tests/bench/switchover.py
+bench-compliance: $(READY) ## How long compliance.yml takes, and judging 1,000 hosts
+	@$(PYTHON) tests/bench/compliance.py
 
 .PHONY: clean
 clean: ## Remove what setting up and testing left in this directory (the lab is lab-down's)

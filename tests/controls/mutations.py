@@ -137,12 +137,12 @@ def other_password(lab: Lab, victim: str) -> Iterator[Expect]:
 
 setting("RDS-013", "port", "6380", also=("RDS-004",))
 setting("RDS-014", "tls-protocols", "TLSv1.1 TLSv1.2 TLSv1.3")
-shell("RDS-015", f"cp -p /etc/redis/tls/server.crt /root/kept.crt; cat {CA} > /etc/redis/tls/server.crt",
-      "cat /root/kept.crt > /etc/redis/tls/server.crt; rm /root/kept.crt")  # fmt: skip
+shell("RDS-015", f"cp -p /etc/redis/tls/server.crt /run/kept.crt; cat {CA} > /etc/redis/tls/server.crt",
+      "cat /run/kept.crt > /etc/redis/tls/server.crt; rm /run/kept.crt")  # fmt: skip
 shell("RDS-016", f"chmod 0644 {KEY}", f"chmod 0640 {KEY}", mended=True)
 
 
-@mutation("RDS-017")
+@mutation("RDS-017", apart=True)
 def debugging(lab: Lab, victim: str) -> Iterator[Expect]:
     restarted(lab, victim, f"sed -i 's/^enable-debug-command .*/enable-debug-command yes/' {CONF}")
     yield Expect((victim,), ("RDS-043",))
@@ -195,17 +195,17 @@ shell("RDS-030", f"sed -i 's/^appendonly .*/appendonly no/' {CONF}",
       f"sed -i 's/^appendonly .*/appendonly yes/' {CONF}", mended=True, also=("RDS-043",))  # fmt: skip
 
 
-@mutation("RDS-031")
+@mutation("RDS-031", apart=True)
 def no_backup(lab: Lab, victim: str) -> Iterator[Expect]:
     yield Expect(ALL, options=("-e", "redis_compliance_backup_record=/var/lib/lifeline/no-such-record.json"))
 
 
-@mutation("RDS-032")
+@mutation("RDS-032", apart=True)
 def cut_off_primary(lab: Lab, victim: str) -> Iterator[Expect]:
     yield Expect(ALL, ("HST-006",), ("-e", json.dumps({"compliance_waivers": []})))
 
 
-@mutation("HST-006")
+@mutation("HST-006", apart=True)
 def one_filesystem(lab: Lab, victim: str) -> Iterator[Expect]:
     yield Expect(ALL, ("RDS-032",), ("-e", json.dumps({"compliance_waivers": []})))
 
@@ -282,7 +282,7 @@ user("RDS-050", "application", "+keys", also=("RDS-006",))
 shell("HST-001", *faked("/proc/sys/vm/overcommit_memory", "0"), mended=True)
 
 
-@mutation("HST-002")
+@mutation("HST-002", apart=True)
 def huge_pages(lab: Lab, victim: str) -> Iterator[Expect]:
     do, undo = faked("/sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never")
     restarted(lab, victim, f"sed -i 's/^disable-thp .*/disable-thp no/' {CONF}")
@@ -299,6 +299,6 @@ shell("HST-009", "mv /var/log/journal /var/log/journal-away", "mv /var/log/journ
 shell("HST-010", *faked("/proc/sys/net/netfilter/nf_conntrack_count", "999999999"))
 
 
-@mutation("HST-011")
+@mutation("HST-011", apart=True)
 def no_baseline(lab: Lab, victim: str) -> Iterator[Expect]:
     yield Expect(ALL, options=("-e", "redis_compliance_baseline=/var/lib/lifeline/no-such-report.json"))

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Make controls fail on the lab, and see whether compliance.yml says so: ``run.py [CONTROL ...]``.
 
-Each mutation alone: its control and no other may fail, and nothing may fail once it is taken back. ``--mend``: all
+Each mutation: its control and no other may fail, and nothing may fail once it is taken back. ``--mend``: all
 mutations that ``compliance_remediate`` brings in order, at once; after one such run nothing may fail. ``--quick``: the
 subset for continuous integration. The lab must be provisioned. Status 1 when something was said too much or too little.
 """
@@ -26,6 +26,9 @@ import mutations  # noqa: F401 - registers them
 from base import MUTATIONS, Expect, Mutation
 from lab import Lab
 
+# A busy machine must not look like a host that does not answer.
+PATIENT = ("-e", "redis_compliance_patience=15")
+
 
 class Judge:
     """Runs compliance.yml on a lab and reads what it wrote."""
@@ -39,7 +42,7 @@ class Judge:
         """The report on the lab's one estate."""
         run = self.lab.playbook(
             "playbooks/compliance.yml",
-            *("-e", "compliance_fail_on=never", "-e", f"compliance_report_dir={self.reports}", *options),
+            *("-e", "compliance_fail_on=never", "-e", f"compliance_report_dir={self.reports}", *PATIENT, *options),
         )
         self.seconds = run.seconds
         said: dict[str, Any] = json.loads((self.reports / "redis" / "compliance.json").read_text())
@@ -54,25 +57,46 @@ class Judge:
         return found
 
 
-def alone(entry: Mutation, judge: Judge, victim: str) -> str:
-    """One mutation by itself; what was wrong with the answer."""
-    generator = entry.mutate(judge.lab, victim)
+def together(entries: list[Mutation], judge: Judge, victim: str) -> dict[str, str]:
+    """Some mutations at once, judged once and taken back; by control what was wrong with the answer."""
+    generators: list[Iterator[Expect]] = []
+    expected: dict[str, Expect] = {}
+    wrong: dict[str, str] = {}
     try:
-        expect = next(generator)
-        found = judge.failing(*expect.options)
+        for entry in entries:
+            generators.append(entry.mutate(judge.lab, victim))
+            expected[entry.control] = next(generators[-1])
+        options = [word for expect in expected.values() for word in expect.options]
+        wrong = _wrong(expected, judge.failing(*options))
     finally:
-        next(generator, None)
-    return _wrong(entry, expect, found)
+        for entry, generator in zip(entries, generators, strict=False):
+            try:
+                next(generator, None)
+            except (RuntimeError, subprocess.CalledProcessError) as error:
+                wrong[entry.control] = f"{wrong.get(entry.control, '')} not taken back: {error}".strip()
+    return wrong
 
 
-def _wrong(entry: Mutation, expect: Expect, found: dict[str, dict[str, str]]) -> str:
-    if set(found.get(entry.control, {})) != set(expect.where):
-        return (
-            f"failed on {sorted(found.get(entry.control, {})) or 'no host'} instead of {sorted(expect.where)}: {found}"
-        )
-    extra = {name: where for name, where in found.items() if name not in (entry.control, *expect.also)}
-    missing = set(expect.also) - set(found)
-    return "; ".join([*([f"also said: {extra}"] if extra else []), *([f"not said: {missing}"] if missing else [])])
+def _wrong(expected: dict[str, Expect], found: dict[str, dict[str, str]]) -> dict[str, str]:
+    also = {name for expect in expected.values() for name in expect.also}
+    wrong = {}
+    for control, expect in expected.items():
+        where = set(found.get(control, {}))
+        if not where >= set(expect.where) or (control not in also and where != set(expect.where)):
+            wrong[control] = f"failed on {sorted(where) or 'no host'} instead of {sorted(expect.where)}"
+    for control, where in found.items():
+        if control not in expected and control not in also:
+            wrong[control] = f"fails too: {where}"
+    wrong.update({name: "not said" for name in also if name not in found})
+    return wrong
+
+
+def grouped(chosen: list[Mutation], size: int) -> list[list[Mutation]]:
+    """Groups of at most ``size``; neighbours go to different groups, since they touch the same things."""
+    free = [entry for entry in chosen if not entry.apart]
+    count = max(1, -(-len(free) // size))
+    groups = [free[at::count] for at in range(count)] + [[entry] for entry in chosen if entry.apart]
+    return [group for group in groups if group]
 
 
 def mend(chosen: list[Mutation], judge: Judge, victim: str) -> int:
@@ -86,14 +110,8 @@ def mend(chosen: list[Mutation], judge: Judge, victim: str) -> int:
     print(f"{len(broken)} controls fail at once in {judge.seconds:.1f} s", *([f"not seen: {unseen}"] if unseen else []))
     run = judge.lab.playbook(
         "playbooks/compliance.yml",
-        *(
-            "-e",
-            "compliance_remediate=true",
-            "-e",
-            "compliance_fail_on=low",
-            "-e",
-            f"compliance_report_dir={judge.reports}",
-        ),
+        *("-e", "compliance_remediate=true", "-e", "compliance_fail_on=low"),
+        *("-e", f"compliance_report_dir={judge.reports}", *PATIENT),
         check=False,
     )
     print(f"mended in {run.seconds:.1f} s, status {run.status}")
@@ -110,6 +128,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Make controls fail and see whether that is said.")
     parser.add_argument("controls", nargs="*")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--together", type=int, default=1, help="how many at once; their failures must be just theirs")
     parser.add_argument("--mend", action="store_true")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
@@ -132,15 +151,18 @@ def main() -> int:
     if arguments.mend:
         return int(mend(chosen, judge, victim) > 0)
     bad = 0
-    for entry in chosen:
+    for group in grouped(chosen, arguments.together):
         try:
-            wrong = alone(entry, judge, victim)
+            wrong = together(group, judge, victim)
         except (RuntimeError, SystemExit, subprocess.CalledProcessError) as error:
-            wrong = f"{error} {getattr(error, 'stderr', '') or ''}"[-800:]
-        bad += bool(wrong)
-        print(f"{'FAIL' if wrong else 'ok  '} {entry.control} in {judge.seconds:.1f} s {wrong}".rstrip(), flush=True)
+            text = f"{error} {getattr(error, 'stderr', '') or ''}"[-800:]
+            wrong = dict.fromkeys((entry.control for entry in group), text)
+        for control in dict.fromkeys([*(entry.control for entry in group), *wrong]):
+            print(f"{'FAIL' if control in wrong else 'ok  '} {control} {wrong.get(control, '')}".rstrip(), flush=True)
+        print(f"     {len(group)} judged in {judge.seconds:.1f} s", flush=True)
+        bad += len(wrong)
     left = judge.failing()
-    print(f"\n{len(chosen) - bad} passed, {bad} failed; left behind: {left or 'nothing'}")
+    print(f"\n{len(chosen)} mutations, {bad} wrong answers; left behind: {left or 'nothing'}")
     return int(bad > 0 or bool(left))
 
 

@@ -156,7 +156,8 @@ def match(protocol: str, field: str, right: Any, operator: str = "==") -> dict[s
 
 def judged(*rules: dict[str, Any], policy: str = "accept") -> tuple[str, dict[str, str]]:
     chain = {"chain": {"family": "inet", "table": "t", "name": "guard", "hook": "input", "prio": 0, "policy": policy}}
-    members = {"set": {"family": "inet", "table": "t", "name": "peers", "elem": ["192.0.2.1", {"prefix": {"addr": "192.0.2.8", "len": 29}}]}}  # fmt: skip
+    peers = ["192.0.2.1", {"prefix": {"addr": "192.0.2.8", "len": 29}}]
+    members = {"set": {"family": "inet", "table": "t", "name": "peers", "elem": peers}}
     listing = json.dumps({"nftables": [{"metainfo": {}}, chain, members, *rules]})
     said = nft.summary(listing, [6379], ["192.0.2.1", "192.0.2.9"], nft_strangers())
     return said["ports"]["6379"]["strangers"], said["ports"]["6379"]["members"]
@@ -199,8 +200,10 @@ def test_what_is_not_understood_is_unknown_and_never_a_pass() -> None:
 
 
 def test_jumps_and_returns_are_followed() -> None:
-    inner = {"rule": {"family": "inet", "table": "t", "chain": "inner", "expr": [match("ip", "saddr", "@peers"), {"accept": None}]}}  # fmt: skip
+    inner = rule(match("ip", "saddr", "@peers"), {"accept": None})
+    inner["rule"]["chain"] = "inner"
     jump = rule(match("tcp", "dport", {"range": [6000, 7000]}), {"jump": {"target": "inner"}})
     assert judged(jump, inner, REFUSE) == ("drop", {"192.0.2.1": "accept", "192.0.2.9": "accept"})
-    established = rule({"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}, {"accept": None})  # fmt: skip
+    state = {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}
+    established = rule({"match": state}, {"accept": None})
     assert judged(established, REFUSE)[0] == "drop"

@@ -183,7 +183,7 @@ CONTROLS = (
     Control("RDS-023", "The process may open as many files as maxclients needs", MEDIUM, SERVER,
             "Redis lowers maxclients silently otherwise.", "redis_server_maxclients; run provision.yml.",
             "DISA V-251183; measured: fault F06", file_limit),
-    Control("RDS-049", "systemd restarts the server within limits, and lets it start and stop", MEDIUM, SERVER,
+    Control("RDS-049", "The unit restarts the server within limits, and lets it start and stop", MEDIUM, SERVER,
             "A start timeout shorter than loading kills a healthy server again and again; without one for the stop, a "
             "server that hangs is never replaced.",
             "redis_server_start_timeout, redis_server_stop_timeout; run provision.yml.",

@@ -72,12 +72,12 @@ def message(reports: Path) -> dict[str, Any]:
 def notify() -> int:
     """Say it in the journal, and to the webhook where there is one."""
     said = message(Path(os.environ["LIFELINE_REPORTS"]))
-    print(said["text"])
+    sys.stdout.write(said["text"] + "\n")
     address = os.environ.get("LIFELINE_WEBHOOK", "")
     if not address:
         return 0
     if not address.startswith(("https://", "http://")):
-        print("LIFELINE_WEBHOOK is no http or https address", file=sys.stderr)
+        sys.stderr.write("LIFELINE_WEBHOOK is no http or https address\n")
         return 1
     request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
         address, json.dumps(said).encode(), {"Content-Type": "application/json"}
@@ -86,7 +86,7 @@ def notify() -> int:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
             return int(answer.status >= 300)
     except OSError as error:
-        print(f"the webhook does not take it: {error}", file=sys.stderr)
+        sys.stderr.write(f"the webhook does not take it: {error}\n")
         return 1
 
 

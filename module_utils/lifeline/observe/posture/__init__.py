@@ -70,7 +70,7 @@ class _Posture:
             "records": lambda: {name: host.record(path) for name, path in (self.wanted.get("records") or {}).items()},
         }
         if self.node or self.watcher:
-            sections["packages"] = host.packages
+            sections["packages"] = lambda: host.packages(self.seconds)
         if self.wanted.get("baseline"):
             sections["baseline"] = lambda: host.baseline(self.wanted["baseline"])
         if self.watcher:
@@ -115,7 +115,7 @@ class _Posture:
             data, log = str(running.get("dir") or ""), str(running.get("logfile") or "")
             sections.update(
                 unit=lambda: unit,
-                exposure=lambda: units.exposure(unit) if unit else None,
+                exposure=lambda: units.exposure(unit, self.seconds) if unit else None,
                 process=lambda: host.process(pid or self._pid(unit)),
                 config_file=lambda: config.server_file(file, self.digests),
                 mount=lambda: host.mount(data),

@@ -205,9 +205,9 @@ def states(units: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def packages(names: Sequence[str] = PACKAGES) -> dict[str, Any]:
+def packages(seconds: float, names: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """``{installed: {name: {version, candidate, security}}, lists_age_s}`` by APT; see ``parse_policy``."""
-    text = output(["apt-cache", "policy", *names], 4.0)
+    text = output(["apt-cache", "policy", *names], seconds)
     return {"installed": parse_policy(text), "lists_age_s": _lists_age()} if text else {}
 
 

@@ -74,9 +74,9 @@ def seconds(text: str) -> Optional[float]:
     return sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else None
 
 
-def exposure(unit: str) -> Optional[float]:
+def exposure(unit: str, seconds: float) -> Optional[float]:
     """How much of the system a unit's processes can touch, 0 (nothing) to 10, as systemd-analyze counts it."""
-    text = output(["systemd-analyze", "security", "--no-pager", unit], 3.0)
+    text = output(["systemd-analyze", "security", "--no-pager", unit], seconds)
     match = re.search(r"exposure level for [^:]*: ([\d.]+)", text)
     return float(match[1]) if match else None
 
