@@ -121,6 +121,7 @@ docs: $(READY) ## Write the pages that come from the code: docs/faults.md, the t
 controls: $(READY) ## Make every control fail on the lab, then mend what can be mended (CONTROLS="RDS-001 ... --quick")
 	@$(PYTHON) tests/controls/run.py $(CONTROLS)
 	@$(PYTHON) tests/controls/run.py --mend $(CONTROLS)
+	@$(PYTHON) tests/controls/distribution.py
 
 .PHONY: recover-faults
 recover-faults: $(READY) ## Bring every fault about under load, recover from it, count the jobs (FAULTS="id family ...")

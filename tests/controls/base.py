@@ -48,6 +48,7 @@ FIXTURES = {
     "RDS-047": "the lab's estate is no cluster",
     "HST-004": "memory of a container is swapped by its host, at the host's choice",
     "HST-005": "the clock of a container is its host's: the control is not applicable",
+    "HST-007": "a process in a container may not raise its limit on core dumps",
     "HST-008": "the audit of a container is its host's: the control is not applicable",
 }
 

@@ -293,8 +293,6 @@ def huge_pages(lab: Lab, victim: str) -> Iterator[Expect]:
 
 
 shell("HST-003", "sysctl -qw net.core.somaxconn=128", "sysctl -qw net.core.somaxconn=4096", mended=True)
-shell("HST-007", f"prlimit --pid $(systemctl show -P MainPID {UNIT}) --core=unlimited:unlimited",
-      f"prlimit --pid $(systemctl show -P MainPID {UNIT}) --core=0:0")  # fmt: skip
 shell("HST-009", "mv /var/log/journal /var/log/journal-away", "mv /var/log/journal-away /var/log/journal")
 shell("HST-010", *faked("/proc/sys/net/netfilter/nf_conntrack_count", "999999999"))
 
