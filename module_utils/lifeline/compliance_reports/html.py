@@ -45,6 +45,8 @@ code{font-family:ui-monospace,monospace;font-size:.92em}
 th{background:#232d38}}
 @media print{.filters{display:none}details{break-inside:avoid}}
 """
+# Changes that are shown without a click.
+SHOWN = 12
 _PICKED = "background:var(--ink);color:var(--paper);border-color:var(--ink)"
 
 
@@ -130,13 +132,13 @@ def _trend(report: Mapping[str, Any]) -> list[str]:
     lines = ["<h2>Trend</h2>", f"<p>{since}</p>"]
     rows = [("new", row) for row in previous["new"]] + [("mended", row) for row in previous["mended"]]
     if rows:
-        lines.append(
-            '<div class="wide"><table><tr><th>Change</th><th>Control</th><th>Where</th><th>Was</th><th>Is</th></tr>'
-        )
+        heads = "".join(f"<th>{name}</th>" for name in ("Change", "Control", "Where", "Was", "Is"))
+        open_ = " open" if len(rows) <= SHOWN else ""
+        lines.append(f'<details{open_}><summary>{len(rows)} changes</summary><div class="wide"><table><tr>{heads}</tr>')
         for word, row in rows:
             cells = (word, escape(row["control"]), escape(row["where"]), _tag(row["was"]), _tag(row["is"]))
             lines.append(f"<tr><td>{'</td><td>'.join(cells)}</td></tr>")
-        lines.append("</table></div>")
+        lines.append("</table></div></details>")
     return lines
 
 
