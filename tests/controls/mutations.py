@@ -182,7 +182,7 @@ setting("RDS-028", "stop-writes-on-bgsave-error", "no")
 
 @mutation("RDS-029", apart=True)
 def failed_save(lab: Lab, victim: str) -> Iterator[Expect]:
-    """A folder where the file should be. A replica that resynchronized now would try so for ever: nothing else goes on."""
+    """A folder where the file should be. A replica that copied everything now would fail for ever, so this is alone."""
 
     def saved(how: str) -> None:
         asked(lab, victim, "BGSAVE")
