@@ -9,7 +9,7 @@ module: redis_compliance
 short_description: Tell from the evidence of an estate's hosts which controls it keeps
 version_added: "0.1.0"
 description:
-  - Takes what M(redis_health) collected with O(redis_health#module:depth=posture) on all hosts of an estate, and what
+  - Takes what M(redis_health) collected with C(depth: posture) on all hosts of an estate, and what
     the inventory wants, and judges every control of the catalogue.
   - What could not be looked at is an error, never a pass.
   - It connects to nothing and changes nothing but O(report_dir). It runs on the control node, whatever host the task is
@@ -20,7 +20,7 @@ options:
     type: str
     required: true
   evidence:
-    description: RV(redis_health#module:evidence) of each host that answered, in any order.
+    description: The evidence (C(redis_health)) of each host that answered, in any order.
     type: list
     elements: dict
     required: true
@@ -93,8 +93,6 @@ attributes:
   diff_mode:
     description: Changes nothing, so there is no diff.
     support: none
-seealso:
-  - module: redis_health
 author:
   - Lifeline contributors (@lifeline)
 """
