@@ -9,7 +9,7 @@ module: redis_compliance
 short_description: Tell from the evidence of an estate's hosts which controls it keeps
 version_added: "0.1.0"
 description:
-  - Takes what M(redis_health) collected with C(depth: posture) on all hosts of an estate, and what
+  - Takes what M(redis_health) collected in the depth V(posture) on all hosts of an estate, and what
     the inventory wants, and judges every control of the catalogue.
   - What could not be looked at is an error, never a pass.
   - It connects to nothing and changes nothing but O(report_dir). It runs on the control node, whatever host the task is
