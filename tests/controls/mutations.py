@@ -182,7 +182,10 @@ setting("RDS-028", "stop-writes-on-bgsave-error", "no")
 
 @mutation("RDS-029", apart=True)
 def failed_save(lab: Lab, victim: str) -> Iterator[Expect]:
-    """A folder where the file should be. A replica that copied everything now would fail for ever, so this is alone."""
+    """A folder where the file should be. A replica that copied everything now would fail for ever, so this is alone.
+
+    Redis 7.0 ends a replica whose save failed at the primary's next command, unless it is told to ignore that.
+    """
 
     def saved(how: str) -> None:
         asked(lab, victim, "BGSAVE")
@@ -190,6 +193,7 @@ def failed_save(lab: Lab, victim: str) -> Iterator[Expect]:
             lambda: f"rdb_last_bgsave_status:{how}" in asked(lab, victim, "INFO", "persistence"), f"save {how}", 30
         )
 
+    asked(lab, victim, "CONFIG", "SET", "replica-ignore-disk-write-errors", "yes")
     sh(lab, victim, f"cd {DATA}; test ! -e dump.rdb || mv dump.rdb kept.rdb; mkdir dump.rdb; touch dump.rdb/x")
     try:
         saved("err")
@@ -197,6 +201,7 @@ def failed_save(lab: Lab, victim: str) -> Iterator[Expect]:
     finally:
         sh(lab, victim, f"cd {DATA}; rm -r dump.rdb; test ! -e kept.rdb || mv kept.rdb dump.rdb")
         saved("ok")
+        asked(lab, victim, "CONFIG", "SET", "replica-ignore-disk-write-errors", "no")
 
 
 shell("RDS-030", f"sed -i 's/^appendonly .*/appendonly no/' {CONF}",
@@ -301,7 +306,12 @@ def huge_pages(lab: Lab, victim: str) -> Iterator[Expect]:
 
 
 shell("HST-003", "sysctl -qw net.core.somaxconn=128", "sysctl -qw net.core.somaxconn=4096", mended=True)
-shell("HST-009", "mv /var/log/journal /var/log/journal-away", "mv /var/log/journal-away /var/log/journal")
+_JOURNAL = "/etc/systemd/journald.conf.d/volatile.conf"
+shell(
+    "HST-009",
+    f"mkdir -p {_JOURNAL.rpartition('/')[0]}; printf '[Journal]\\nStorage=volatile\\n' > {_JOURNAL}",
+    f"rm {_JOURNAL}",
+)
 shell("HST-010", *faked("/proc/sys/net/netfilter/nf_conntrack_count", "999999999"))
 
 
