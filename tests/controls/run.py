@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Make controls fail on the lab, and see whether compliance.yml says so: ``run.py [CONTROL ...]``.
 
-Each mutation: its control and no other may fail, and nothing may fail once it is taken back. ``--mend``: all
-mutations that ``compliance_remediate`` brings in order, at once; after one such run nothing may fail. ``--quick``: the
+Each mutation: its control and no other may fail, and nothing may fail once it is taken back. ``--mend``: those
+that ``compliance_remediate`` brings in order, a few at a time; after each such run nothing may fail. ``--quick``: the
 subset for continuous integration. The lab must be provisioned. Status 1 when something was said too much or too little.
 """
 
@@ -28,6 +28,8 @@ from lab import Lab
 
 # A busy machine must not look like a host that does not answer.
 PATIENT = ("-e", "redis_compliance_patience=15")
+# Mutations that one run mends; more of them would hide each other.
+MENDED_AT_ONCE = 6
 
 
 class Judge:
@@ -99,28 +101,24 @@ def grouped(chosen: list[Mutation], size: int) -> list[list[Mutation]]:
     return [group for group in groups if group]
 
 
-def mend(chosen: list[Mutation], judge: Judge, victim: str) -> int:
-    """All at once, then one run that mends; how many controls fail still."""
-    generators: list[Iterator[Expect]] = []
-    for entry in chosen:
-        generators.append(entry.mutate(judge.lab, victim))
-        next(generators[-1])
-    broken = judge.failing()
-    unseen = sorted({entry.control for entry in chosen} - set(broken))
-    print(f"{len(broken)} controls fail at once in {judge.seconds:.1f} s", *([f"not seen: {unseen}"] if unseen else []))
+def mend(entries: list[Mutation], judge: Judge, victim: str) -> dict[str, str]:
+    """Some mutations at once, then one run that mends; by control what was wrong. Nothing is taken back by hand."""
+    expected: dict[str, Expect] = {}
+    for entry in entries:
+        expected[entry.control] = next(entry.mutate(judge.lab, victim))
+    wrong = _wrong(expected, judge.failing())
     run = judge.lab.playbook(
         "playbooks/compliance.yml",
         *("-e", "compliance_remediate=true", "-e", "compliance_fail_on=low"),
         *("-e", f"compliance_report_dir={judge.reports}", *PATIENT),
         check=False,
     )
-    print(f"mended in {run.seconds:.1f} s, status {run.status}")
-    left = judge.failing()
-    for control, where in left.items():
-        print(f"FAIL {control}: {where}")
+    for control, where in judge.failing().items():
+        wrong[control] = f"not mended: {where}"
     if run.status:
-        print(run.output[-3000:])
-    return len(left) + len(unseen) + (run.status != 0)
+        wrong["compliance_remediate"] = f"status {run.status}: {run.output[-1500:]}"
+    judge.seconds = run.seconds
+    return wrong
 
 
 def main() -> int:
@@ -148,18 +146,17 @@ def main() -> int:
     if before:
         raise SystemExit(f"the lab is not in order before anything was broken: {before}")
     victim = lab.replicas()[-1]
-    if arguments.mend:
-        return int(mend(chosen, judge, victim) > 0)
+    act = mend if arguments.mend else together
     bad = 0
-    for group in grouped(chosen, arguments.together):
+    for group in grouped(chosen, MENDED_AT_ONCE if arguments.mend else arguments.together):
         try:
-            wrong = together(group, judge, victim)
+            wrong = act(group, judge, victim)
         except (RuntimeError, SystemExit, subprocess.CalledProcessError) as error:
             text = f"{error} {getattr(error, 'stderr', '') or ''}"[-800:]
             wrong = dict.fromkeys((entry.control for entry in group), text)
         for control in dict.fromkeys([*(entry.control for entry in group), *wrong]):
             print(f"{'FAIL' if control in wrong else 'ok  '} {control} {wrong.get(control, '')}".rstrip(), flush=True)
-        print(f"     {len(group)} judged in {judge.seconds:.1f} s", flush=True)
+        print(f"     {len(group)} {'mended' if arguments.mend else 'judged'} in {judge.seconds:.1f} s", flush=True)
         bad += len(wrong)
     left = judge.failing()
     print(f"\n{len(chosen)} mutations, {bad} wrong answers; left behind: {left or 'nothing'}")
