@@ -19,6 +19,10 @@ from writers import Writers, through_sentinel, who_takes_writes
 DOWN_AFTER_MS = 5000
 
 
+# What dies when has nothing to do with the version of redis-py; the planned switches run with both.
+newest_only = pytest.mark.parametrize("run_module", ["newest"], indirect=True, ids=["redis-py-newest"])
+
+
 @dataclass
 class Scene:
     """An estate under load; ``asked`` are the module's options for moving the primary to n2."""
@@ -147,6 +151,7 @@ def linked(node: Server) -> bool:
         return False
 
 
+@newest_only
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_at_any_step_the_guard_finishes_or_cleans_up(scene: Scene, run_module: Modules, step: str) -> None:
     run = Stepper(defaults(scene.asked), step)
@@ -160,6 +165,7 @@ def test_killed_at_any_step_the_guard_finishes_or_cleans_up(scene: Scene, run_mo
     assert scene.lost() == []
 
 
+@newest_only
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_with_its_guard_the_next_run_finishes(scene: Scene, run_module: Modules, step: str) -> None:
     run = Stepper(defaults(scene.asked), step)
@@ -171,6 +177,7 @@ def test_killed_with_its_guard_the_next_run_finishes(scene: Scene, run_module: M
     assert scene.roles() == ["slave", "master", "slave"]
 
 
+@newest_only
 @pytest.mark.parametrize("step", ["CLIENT PAUSE 4000", "SENTINEL FAILOVER", "CLIENT PAUSE 15000"])
 @pytest.mark.parametrize("victim", ["sentinel", "old", "new", "other"])
 @pytest.mark.parametrize("how", ["kill", "freeze"])
