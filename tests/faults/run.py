@@ -32,7 +32,7 @@ from lab import Lab, versions, wait_for
 from load import Load
 
 for module in sorted(Path(__file__).resolve().parent.glob("*.py")):
-    if module.stem not in ("base", "recover", "run", "ways"):
+    if module.stem not in ("base", "quick", "recover", "run", "ways"):
         importlib.import_module(module.stem)
 
 # How an injector or a playbook fails.

@@ -8,7 +8,7 @@ from typing import Iterator
 
 from .base import CERTAIN, CRITICAL, INFO, LIKELY, WARNING, Cause, Match
 from .case import Case, Server
-from .process import grade
+from .process import APPLICATIONS, grade
 from .signs import MIB, sample, saving_fails, size
 
 # Share of maxmemory from which writes are refused: the server frees and takes a little all the time.
@@ -159,6 +159,7 @@ CAUSES = (
         "Do not switch a queue to allkeys-lru: jobs are evicted in silence. Do not fail over: the replica holds the "
         "same data.",
         _memory_full,
+        APPLICATIONS,
         task="scale",
     ),
     Cause(

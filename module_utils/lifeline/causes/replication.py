@@ -11,6 +11,7 @@ from ..plan import surplus_bytes
 from ..topology import DISPUTED
 from .base import CRITICAL, EVERYBODY, INFO, LIKELY, POSSIBLE, WARNING, Cause, Match
 from .case import Case, Server
+from .process import APPLICATIONS
 from .signs import sample, size
 
 # A replica acknowledges every second; one that has not for this long lags. Redis' own default for min-replicas-max-lag.
@@ -275,6 +276,7 @@ CAUSES = (
         "Bring a replica back (recover.yml); lower min-replicas-to-write where the estate never had so many.",
         "Do not set min-replicas-to-write 0 during a partition: the cut off side goes on taking writes that are lost.",
         _not_enough,
+        APPLICATIONS,
         like="replica_link_down",
     ),
     Cause(

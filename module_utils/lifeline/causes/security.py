@@ -11,6 +11,7 @@ from ..facts import Facts
 from .base import CRITICAL, EVERYBODY, INFO, LIKELY, WARNING, Cause, Match
 from .case import Case, Host, Server, word
 from .process import DEATHS, SYMPTOMS, grade, reach, unit_line
+from .signs import last_words, sample
 
 REFUSALS = ("auth", "noperm")
 # A refusal counts while it goes on.
@@ -68,8 +69,9 @@ def _refused(row: Facts) -> str:
 
 def _acl_file(case: Case) -> Iterator[Match]:
     for server in case.servers:
-        if server.node.unit_down and server.logged("acl_error"):
-            lines = (unit_line(server), *server.log_line("acl_error"))
+        said = last_words(server, "acl_error")
+        if server.node.unit_down and said:
+            lines = (unit_line(server), *sample(server, said))
             yield Match(server.name, lines, reach(case, server), grade(case, server))
         elif server.alive and server.files.sub("aclfile") and not server.files.flag("aclfile.exists", True):
             lines = (f"{server.name} runs, but its ACL file {server.files.text('aclfile.path')} is gone",)

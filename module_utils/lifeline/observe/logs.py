@@ -58,7 +58,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("sdown_over", r"-sdown "),
     ("aof_truncated", r"Truncating the AOF|loaded anyway because aof-load-truncated"),
     ("aof_unfinished", r"Unexpected end of file reading the append only file|truncated file is not the last file"),
-    ("aof_corrupt", r"Bad file format reading the append only file|Unrecoverable error reading the append only file"),
+    ("aof_corrupt", r"(?:Bad file format|Unrecoverable error|Unknown command .*) reading the append only file"),
     ("aof_missing", r"Unable to obtain the AOF file|Fatal error: can't open the append log file"),
     ("aof_created", r"Creating AOF base file \S+ on server start"),
     ("rdb_version", r"Can't handle RDB format version"),
