@@ -123,6 +123,10 @@ controls: $(READY) ## Make every control fail on the lab, then mend what can be 
 	@$(PYTHON) tests/controls/run.py --mend $(CONTROLS)
 	@$(PYTHON) tests/controls/distribution.py
 
+.PHONY: faults-quick
+faults-quick: $(READY) ## A few faults of each family named, three recovered from under load, on a lab of their own
+	@$(PYTHON) tests/faults/quick.py
+
 .PHONY: recover-faults
 recover-faults: $(READY) ## Bring every fault about under load, recover from it, count the jobs (FAULTS="id family ...")
 	@$(PYTHON) tests/faults/recover.py $(FAULTS)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What continuous integration runs of the faults: a lab of its own, a few faults of each family named, some recovered.
+"""A short run of the faults: a lab of its own, a few faults of each family named, some recovered from under load.
 
 The whole tables are ``make faults`` and ``make recover-faults``.
 """
