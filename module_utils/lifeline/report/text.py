@@ -122,8 +122,7 @@ def outcome_text(
         lines += [f"Done: {title(remedy)} (on {host})" for remedy, _, host in later]
         failed = facts.get("failed") or ()
         lines += [f"Failed: {title(step['remedy'])} (on {step['host']}): {step['failed']}" for step in failed]
-    moved = before.get("name") != after.get("name") or bool(first["plan"].get("loss"))
-    lines += _facts(facts, moved)
+    lines += _facts(facts)
     if first["plan"].get("loss"):
         lines.append(f"Possible loss: {first['plan']['loss']}")
     todo = [*plan["todo"], *((facts.get("jobs") or {}).get("todo") or ())]
@@ -135,14 +134,12 @@ def _causes(findings: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(f"{finding['title'].lower()} ({finding['where']})" for finding in findings)
 
 
-def _facts(facts: Mapping[str, Any], moved: bool) -> list[str]:
-    """``moved``: whether a primary was lost, since only then acknowledged jobs may be gone without a trace."""
+def _facts(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     if facts.get("write_through"):
         lines.append(f"Proof: a write was taken and read back through {facts['write_through']}.")
     if facts.get("restarted"):
         lines.append(f"Restarted: {', '.join(facts['restarted'])}.")
-    jobs = (facts.get("jobs") or {}).get("lines") or []
-    lines += [line for line in jobs if moved or not line.startswith("Gone for good")]
+    lines += (facts.get("jobs") or {}).get("lines") or []
     lines += [f"Kept a copy: {path}" for path in facts.get("preserved") or []]
     return lines
