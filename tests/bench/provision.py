@@ -30,6 +30,7 @@ def main() -> None:
     lab = Lab()
     print("making the lab", file=sys.stderr)
     lab.playbook("playbooks/lab.yml")
+    lab.playbook("tests/lab_app/deploy.yml")
     print("provisioning", file=sys.stderr)
     first = lab.playbook("playbooks/provision.yml")
     seconds, cpu, recaps = [], [], []
