@@ -267,12 +267,12 @@ def _limits(value: str) -> dict[str, tuple[int, ...]]:
     """``client-output-buffer-limit`` as ``{class: (hard bytes, soft bytes, seconds)}``."""
     words = value.lower().split()
     return {
-        words[at].replace("slave", "replica"): tuple(_bytes(word) for word in words[at + 1 : at + 4])
+        words[at].replace("slave", "replica"): tuple(bytes_of(word) for word in words[at + 1 : at + 4])
         for at in range(0, len(words), 4)
     }
 
 
-def _bytes(word: str) -> int:
+def bytes_of(word: str) -> int:
     """A number with or without a unit, in bytes; -1 where it is none."""
     match = _SIZE.fullmatch(word)
     return int(match[1]) * _UNITS[(match[2] or "").lower()] if match else -1
@@ -288,7 +288,7 @@ def same(name: str, current: str, wanted: str) -> bool:
     if compare:
         return compare(current, wanted)
     if _SIZE.fullmatch(current) and _SIZE.fullmatch(wanted):
-        return _bytes(current) == _bytes(wanted)
+        return bytes_of(current) == bytes_of(wanted)
     return current.split() == wanted.split() or (current.lower() == wanted.lower() and current.lower() in _ANY_CASE)
 
 

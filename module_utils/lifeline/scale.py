@@ -16,6 +16,7 @@ from typing import Any, Mapping, Optional
 
 from . import memory
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
+from .config import bytes_of
 from .errors import LifelineError
 from .observe.shell import output, read
 
@@ -99,14 +100,11 @@ def _plan_clients(result: Raise, room: Room, asked: int, factor: float, when_per
 
 def size(text: str) -> int:
     """Bytes of a size as redis.conf writes it (2gb, 512mb, 1000000); 0 for empty. Raises LifelineError."""
-    units = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 10**6, "mb": 1024**2, "g": 10**9, "gb": 1024**3}
-    word = text.strip().lower()
-    number = word.rstrip("bkmg")
-    if not word:
-        return 0
-    if not number.isdigit() or word[len(number) :] not in units:
+    word = text.strip()
+    number = bytes_of(word) if word else 0
+    if number < 0:
         raise LifelineError(f"maxmemory {text[:40]!r} is no size: write it as redis.conf does, such as 2gb.")
-    return int(number) * units[word[len(number) :]]
+    return number
 
 
 def drop_in(files: int) -> str:
