@@ -63,6 +63,18 @@ options:
     type: list
     elements: str
     default: []
+  accept_data_loss:
+    description:
+      - Servers whose writes a person has said may be lost, where RV(diagnosis.plan) refuses to choose. Of two primaries
+        the one named here follows the other; a server named here whose host does not answer is given up.
+    type: list
+    elements: str
+    default: []
+  accept_data_loss_bytes:
+    description:
+      - How many bytes of writes of each of them may be lost at most. Below 0, however many, also where nobody can tell.
+    type: int
+    default: 1048576
   registered:
     description:
       - Variable that each member registered its result of M(redis_health) in. O(evidence), O(silent) and O(unasked) are

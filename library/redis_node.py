@@ -56,6 +56,12 @@ options:
         that it does not wake as a second primary.
     type: bool
     default: false
+  elected:
+    description:
+      - With V(true) and O(role=primary) a dead server is started as the primary although its configuration file says
+        that it follows another one. For an estate of which nothing runs, and whose best copy lies here.
+    type: bool
+    default: false
   wait_link:
     description:
       - With V(false) a replica is started, or told whom to follow, and left to catch up. Call the module again with
@@ -143,6 +149,7 @@ def main():
             "preserve": {"type": "bool", "default": False},
             "fresh": {"type": "bool", "default": False},
             "kill": {"type": "bool", "default": False},
+            "elected": {"type": "bool", "default": False},
             "wait_link": {"type": "bool", "default": True},
             "timeout": {"type": "float", "default": 60.0},
             **connection_spec(),

@@ -14,9 +14,11 @@ from . import evidence as documents
 from .causes import CATALOGUE, CRITICAL, EVERYBODY, INFO, WARNING, Case, Cause, Match
 from .facts import Facts, clean_text
 from .parties import parties
-from .plan import Finding, make_plan, outage_began
+from .plan import make_plan, outage_began
 from .report import diagnoses_text, words
 from .report.files import write
+from .restore import settle
+from .steps import LOSS_LIMIT, Accepted, Finding
 from .topology import BLIND, agreement
 
 DIAGNOSIS_VERSION = 1
@@ -33,6 +35,8 @@ OPTIONS: dict[str, Any] = {
     "unasked": {"type": "list", "elements": "str", "default": []},
     "silent": {"type": "dict", "default": {}},
     "tried": {"type": "list", "elements": "str", "default": []},
+    "accept_data_loss": {"type": "list", "elements": "str", "default": []},
+    "accept_data_loss_bytes": {"type": "int", "default": LOSS_LIMIT},
     "registered": {"type": "str"},
     "report_dir": {"type": "path"},
     "show": {"type": "bool", "default": False},
@@ -116,17 +120,19 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
     explain(sightings)
     findings = _findings(sightings)
     findings.sort(key=lambda finding: (_ORDER[finding.severity], finding.unknown))
-    plan = make_plan(case.topology, findings, said.texts("tried"))
+    accepted = Accepted(frozenset(said.texts("accept_data_loss")), said.count("accept_data_loss_bytes", LOSS_LIMIT))
+    topology = settle(case.topology, accepted)
+    plan = make_plan(topology, findings, said.texts("tried"), accepted)
     verdict = _verdict(case, findings)
     return Diagnosis(
         version=DIAGNOSIS_VERSION,
         service=case.service,
         verdict=verdict,
         summary=_summary(case, verdict, findings),
-        primary=case.topology.endpoint,
+        primary=topology.endpoint,
         findings=[finding.as_dict() for finding in findings],
         plan=plan.as_dict(),
-        topology=case.topology.as_dict(),
+        topology=topology.as_dict(),
         outage_began=outage_began([host.facts.plain for host in case.hosts.values()]),
         parties=parties(case),
         unjudged=unjudged,

@@ -38,11 +38,11 @@ def ensure_role(params: dict[str, Any], check: bool) -> dict[str, Any]:
 
 
 def follow_in_text(text: str, host: str, port: int) -> str:
-    """A redis.conf whose only replicaof line names ``host port``."""
+    """A redis.conf whose only replicaof line names ``host port``; no such line without a host."""
     lines = [line for line in text.splitlines() if not _FOLLOWS.match(line)]
     while lines and not lines[-1].strip():
         lines.pop()
-    return "\n".join([*lines, f"replicaof {host} {port}", ""])
+    return "\n".join([*lines, *([f"replicaof {host} {port}"] if host else []), ""])
 
 
 class _Job:
@@ -57,6 +57,7 @@ class _Job:
         self.wait_link: bool = params["wait_link"]
         self.fresh: bool = params["fresh"]
         self.kill: bool = params["kill"]
+        self.elected: bool = params["elected"]
         self.deadline = time.monotonic() + float(params["timeout"])
         self.timeout = float(params["timeout"])
         self.commands: list[str] = []
@@ -76,11 +77,13 @@ class _Job:
                 f"{self.endpoint} runs as a replica; redis_node does not promote it. Use redis_failover for that."
             )
         files = data_files(self.config_file)
-        if files.get("replicaof"):
+        if files.get("replicaof") and not self.elected:
             raise LifelineError(
                 f"{self.config_file} says that this node follows {' '.join(files['replicaof'])}, so it was not started "
                 "as a primary; start it as a replica, or fail over."
             )
+        if self.elected:
+            self._seed("", 0, check)
         self._start(check)
         if not check:
             self._wait_until(
@@ -103,7 +106,7 @@ class _Job:
             self._wait_linked(check)
             return self._result(changed=False)
         preserved = self._set_aside(check) if self.fresh else self._preserve(check)
-        self._seed_replicaof(check)
+        self._seed(self.primary_host, self.primary_port, check)
         self._end(check)
         self._start(check)
         self._wait_linked(check)
@@ -155,8 +158,8 @@ class _Job:
     def _linked(self, view: dict[str, Any]) -> bool:
         return self._follows(view) and bool(view["primary"]["link_up"])
 
-    def _seed_replicaof(self, check: bool) -> None:
-        """A stopped server is told by its file; owner and mode stay as they are."""
+    def _seed(self, host: str, port: int, check: bool) -> None:
+        """A stopped server is told by its file whom it follows, if any; owner and mode stay as they are."""
         try:
             with open(self.config_file, encoding="utf-8", errors="surrogateescape") as handle:
                 text = handle.read()
@@ -164,10 +167,10 @@ class _Job:
             raise LifelineError(
                 f"{self.config_file} cannot be read: {error.strerror}; run playbooks/provision.yml."
             ) from error
-        wanted = follow_in_text(text, self.primary_host, self.primary_port)
+        wanted = follow_in_text(text, host, port)
         if wanted == text:
             return
-        self.commands.append(f"{self.config_file}: replicaof {self.primary_host} {self.primary_port}")
+        self.commands.append(f"{self.config_file}: {f'replicaof {host} {port}' if host else 'no replicaof'}")
         if check:
             return
         state = os.stat(self.config_file)

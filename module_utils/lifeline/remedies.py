@@ -31,6 +31,7 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy("reseed_config", MEND, "put the broken configuration aside and write the inventory's"),
     Remedy("configure_server", MEND, "bring the running server to the inventory's settings, users and certificate"),
     Remedy("configure_sentinel", UNJAM, "give the sentinel its files, passwords and the live primary"),
+    Remedy("renew_logins", UNJAM, "bring users and passwords of the host's server and sentinel to the inventory's"),
     Remedy("scale", MEND, "give the server more room, as far as its host has it"),
     Remedy("kill_script", MEND, "end the script that blocks the server"),
     Remedy("save", MEND, "save the data again, now that it can be"),
@@ -49,7 +50,7 @@ _BY_ID = {remedy.id: remedy for remedy in REMEDIES}
 FOLLOW_WITH: dict[str, dict[str, bool]] = {"resync": {"fresh": True}, "replace_frozen": {"kill": True}}
 
 # Remedies that write down whom a server follows.
-NEED_A_PRIMARY = ("reseed_config", "configure_server", "configure_sentinel")
+NEED_A_PRIMARY = ("reseed_config", "configure_server", "configure_sentinel", "renew_logins")
 
 # Remedies that need a server which lets us in.
 NEED_AN_ANSWER = ("configure_server", "save", "scale")

@@ -94,6 +94,12 @@ class Watcher:
     view: dict[str, Any] = field(default_factory=dict)
     names: Optional[str] = None
 
+    @property
+    def startable(self) -> bool:
+        """Its process died (nobody stopped it), and its host answers."""
+        unit = self.unit or {}
+        return not self.alive and self.host_answered and unit.get("active") == "failed" and unit.get("pid", 0) == 0
+
 
 @dataclass
 class Topology:

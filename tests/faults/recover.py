@@ -15,6 +15,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Optional
@@ -25,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 from base import Expect, Fault
 from lab import Lab, versions
 from load import Load
-from run import Doctor, chosen
+from run import FAILURES, Doctor, chosen
 
 CHANGED = re.compile(r"changed=(\d+)")
 
@@ -97,22 +98,35 @@ def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
         assert expect is not None
         outcome.named = doctor.names(fault.cause, expect)
         recover(lab, outcome, load)
-    except (RuntimeError, SystemExit) as error:
+    except FAILURES as error:
         outcome.error = str(error)[-1500:]
     finally:
-        try:
-            next(injector, None)
-            doctor.until_healthy()
-            load.stop()
-            counted = load.check()
-            outcome.acknowledged, outcome.lost, outcome.doubled = (
-                counted["acknowledged"],
-                counted["lost"],
-                counted["doubled"],
-            )
-        except (RuntimeError, SystemExit, KeyError) as error:
-            outcome.error = f"{outcome.error} not undone: {str(error)[-600:]}".strip()
+        undo(injector, doctor, load, outcome)
     return outcome
+
+
+def undo(injector: Iterator[Expect], doctor: Doctor, load: Load, outcome: Outcome) -> None:
+    """Take the fault back, whatever a recovery left of it, and count the jobs."""
+    try:
+        next(injector, None)
+    except FAILURES as error:
+        outcome.error = f"{outcome.error} not undone: {str(error)[-600:]}".strip()
+    count(doctor, load, outcome)
+
+
+def count(doctor: Doctor, load: Load, outcome: Outcome) -> None:
+    """When the lab is well again, which of the acknowledged jobs ran how often."""
+    try:
+        doctor.until_healthy()
+        load.stop()
+        counted = load.check()
+        outcome.acknowledged, outcome.lost, outcome.doubled = (
+            counted["acknowledged"],
+            counted["lost"],
+            counted["doubled"],
+        )
+    except (*FAILURES, KeyError) as error:
+        outcome.error = f"{outcome.error} not healthy, or not counted: {str(error)[-600:]}".strip()
 
 
 def main() -> int:

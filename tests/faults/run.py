@@ -32,7 +32,7 @@ from lab import Lab, versions, wait_for
 from load import Load
 
 for module in sorted(Path(__file__).resolve().parent.glob("*.py")):
-    if module.stem not in ("base", "quick", "recover", "run", "ways"):
+    if module.stem not in ("base", "killed", "pairs", "quick", "recover", "run", "ways"):
         importlib.import_module(module.stem)
 
 # How an injector or a playbook fails.
@@ -119,6 +119,16 @@ class Doctor:
             outcome.extra = [f"{item['id']} ({item['where']})" for item in worse if item["id"] not in allowed]
             if right:
                 outcome.named, outcome.seconds, outcome.severity = True, self.seconds, right[0]["severity"]
+
+    def until_seen(self, wanted: set[tuple[str, str]], within: float) -> set[tuple[str, str]]:
+        """Which of those (cause, where) one diagnosis shows, also as consequences; the last one when time is up."""
+        deadline = time.monotonic() + within
+        while True:
+            findings = self.diagnose()["findings"]
+            every = [item for finding in findings for item in (finding, *finding["consequences"])]
+            seen = wanted & {(item["id"], item["where"]) for item in every}
+            if seen == wanted or time.monotonic() > deadline:
+                return seen
 
     def names(self, cause: str, expect: Expect) -> bool:
         """Whether the cause is named in its place before the time is up."""

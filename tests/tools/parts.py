@@ -4,7 +4,7 @@
 
 Targets joined by commas run one after the other, each such row beside the others: lab hosts spend much of their time
 waiting for clocks and for each other, which leaves a processor to the rest. All of them run, whatever fails, so that
-one run tells everything. pytest's closing lines are said again at the end.
+one run tells everything. What failed and pytest's closing lines are said again at the end.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from modules import ROOT
 
 CLOSING = re.compile(r"^=* ?(\d+ (passed|failed|error|skipped|deselected|xfailed).* in [\d.]+s.*?) ?=*$")
 LEFT_OUT = re.compile(r"^left out: .*")
+#: What failed, in pytest's short summary and in ``scenarios.py``'s words: said again where a cut log still shows it.
+FAILURE = re.compile(r"^(FAILED|ERROR|went wrong:) .*")
+FAILURES_SHOWN = 12
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Part:
     code: int
     seconds: float
     lines: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 def row(names: str, mark: bool) -> list[Part]:
@@ -40,7 +44,8 @@ def row(names: str, mark: bool) -> list[Part]:
 def run(name: str, mark: str = "") -> Part:
     """Run ``make name``, show its output as it comes with ``mark`` in front, and keep the lines worth repeating."""
     started = time.monotonic()
-    kept = []
+    kept: list[str] = []
+    failures: list[str] = []
     with subprocess.Popen(
         ["make", name], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -53,7 +58,9 @@ def run(name: str, mark: str = "") -> Part:
                 kept.append(closing[1])
             elif LEFT_OUT.match(text):
                 kept.append(text)
-    return Part(name, process.returncode, time.monotonic() - started, kept)
+            elif FAILURE.match(text):
+                failures.append(text[:400])
+    return Part(name, process.returncode, time.monotonic() - started, kept, failures)
 
 
 def main(rows: list[str]) -> int:
@@ -61,6 +68,9 @@ def main(rows: list[str]) -> int:
     started = time.monotonic()
     with ThreadPoolExecutor(len(rows)) as pool:
         parts = [part for done in pool.map(lambda names: row(names, len(rows) > 1), rows) for part in done]
+    for part in parts:
+        if part.code and part.failures:
+            print(f"\n== {part.name}: what failed", *part.failures[-FAILURES_SHOWN:], sep="\n")
     print("\n== Summary")
     for part in parts:
         minutes, seconds = divmod(round(part.seconds), 60)

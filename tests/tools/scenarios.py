@@ -19,7 +19,29 @@ from modules import ROOT
 
 LOGS = ROOT / ".cache" / "molecule"
 ACTION = re.compile(r"\[[\w ]+ > (\w+)\].*Executing|Running [\w ]+ > (\w+)")
-WORTH = re.compile(r"(\d+ (passed|failed).* in [\d.]+s)|(\w+ +: ok=.*)")
+TASK = re.compile(r"(?:TASK|RUNNING HANDLER) \[(.*?)\] \*+")
+FATAL = re.compile(r"(?:fatal|failed): \[(\S+?)\]")
+MESSAGE = re.compile(r'^ +"msg": "(.*)",?$')
+TEST = re.compile(r"(?:FAILED|ERROR) \S+::\S+.*")
+
+
+def failures(log: str) -> list[str]:
+    """The tests that failed, or the tasks with host and message, of Ansible's output at verbosity 3."""
+    found = []
+    task = host = ""
+    for line in log.splitlines():
+        if match := TASK.search(line):
+            task = match[1]
+        elif match := FATAL.search(line):
+            host = match[1]
+        elif host and (match := MESSAGE.match(line)):
+            found.append(f"task {task!r} on {host}: {match[1]}")
+            host = ""
+        elif line == "...ignoring" and found:
+            found.pop()
+        elif match := TEST.search(line):
+            found.append(match[0])
+    return found
 
 
 def run(name: str) -> int:
@@ -53,9 +75,9 @@ def run(name: str) -> int:
                 action = match[1] or match[2]
                 print(f"{time.monotonic() - started:5.0f} s  {name}: {action}", flush=True)
     if process.returncode:
-        print(
-            f"\n{name} failed; the end of {log.relative_to(ROOT)}:\n", *log.read_text().splitlines(True)[-150:], sep=""
-        )
+        text = log.read_text()
+        print(f"\n{name} failed; the end of {log.relative_to(ROOT)}:\n", *text.splitlines(True)[-150:], sep="")
+        print(*(f"went wrong: {name}: {failure}" for failure in failures(text)[-6:]), sep="\n")
     print(f"{time.monotonic() - started:5.0f} s  {name}: {'FAILED' if process.returncode else 'done'}", flush=True)
     return process.returncode
 

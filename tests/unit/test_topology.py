@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lifeline import topology
 from lifeline.diagnose import plan_from_evidence
-from lifeline.plan import make_plan, surplus_bytes
+from lifeline.plan import make_plan
+from lifeline.surplus import surplus_between
 
 
 def test_a_healthy_estate_has_one_primary_and_nothing_to_do() -> None:
@@ -96,7 +97,8 @@ def test_without_sentinel_the_replica_with_most_data_is_promoted() -> None:
 def test_without_sentinel_nothing_is_promoted_while_a_copy_is_out_of_sight() -> None:
     plan = make_plan(Estate(sentinels=False).lose("redis1").lose("redis3").build())
     assert plan.verdict == "refused"
-    assert "a newer copy may be on redis3" in str(plan.refusal)
+    assert "newer data may be on redis3" in str(plan.refusal)
+    assert "recover_accept_data_loss=redis3 -e recover_accept_data_loss_bytes=-1" in str(plan.refusal)
 
 
 def test_a_minority_of_sentinels_may_not_fail_over() -> None:
@@ -139,7 +141,7 @@ def test_an_old_primary_that_returns_follows_and_its_surplus_is_kept(
         evidence["nodes"]["redis1"]["offset"] = stale_offset
     built = estate.build()
     assert (built.primary, built.stale) == ("redis2", ["redis1"])
-    assert surplus_bytes(built.nodes["redis2"], built.nodes["redis1"]) == surplus
+    assert surplus_between(built.nodes["redis2"].view, built.nodes["redis1"].view) == surplus
     (action,) = make_plan(built).actions
     assert (action.remedy, action.host, action.args["preserve"]) == ("follow", "redis1", preserve)
 
@@ -148,9 +150,9 @@ def test_an_unrelated_history_is_an_unknown_surplus_and_an_empty_node_has_none()
     built = Estate().promote("redis2", at=500).build()
     stale = built.nodes["redis1"]
     stale.view["replid"] = "f" * 40
-    assert surplus_bytes(built.nodes["redis2"], stale) is None
+    assert surplus_between(built.nodes["redis2"].view, stale.view) is None
     stale.view["keys"] = 0
-    assert surplus_bytes(built.nodes["redis2"], stale) == 0
+    assert surplus_between(built.nodes["redis2"].view, stale.view) == 0
 
 
 def test_sentinels_that_name_a_replica_are_pointed_at_the_live_primary() -> None:

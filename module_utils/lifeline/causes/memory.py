@@ -8,7 +8,7 @@ from typing import Iterator
 
 from .base import CERTAIN, CRITICAL, INFO, LIKELY, WARNING, Cause, Match
 from .case import Case, Server
-from .process import APPLICATIONS, grade
+from .process import APPLICATIONS, grade, reach
 from .signs import MIB, sample, saving_fails, size
 
 # Share of maxmemory from which writes are refused: the server frees and takes a little all the time.
@@ -44,7 +44,8 @@ def _memory_full(case: Case) -> Iterator[Match]:
                 f"{server.name}: {size(used)} of maxmemory {size(limit)} used, policy {policy or 'unknown'}",
                 f"{server.name}: {refused} commands refused for want of memory since its start",
             )
-            yield Match(server.name, lines, sure=CERTAIN if refused and policy else LIKELY)
+            sure = CERTAIN if refused and policy else LIKELY
+            yield Match(server.name, lines, reach(case, server), sure=sure)
 
 
 def _memory_nearly_full(case: Case) -> Iterator[Match]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import Iterator
 
 from ..facts import Facts
-from ..plan import surplus_bytes
+from ..surplus import surplus_between
 from ..topology import DISPUTED
 from .base import CRITICAL, EVERYBODY, INFO, LIKELY, POSSIBLE, WARNING, Cause, Match
 from .case import Case, Server
-from .process import APPLICATIONS
+from .process import APPLICATIONS, reach
 from .signs import sample, size
 
 # A replica acknowledges every second; one that has not for this long lags. Redis' own default for min-replicas-max-lag.
@@ -40,7 +40,7 @@ def _split_brain(case: Case) -> Iterator[Match]:
         yield Match(case.service, tuple(lines), (EVERYBODY,))
     for name in case.topology.stale:
         winner = str(case.topology.primary)
-        lost = surplus_bytes(nodes[winner], nodes[name])
+        lost = surplus_between(nodes[winner].view, nodes[name].view)
         lines = [claim_line(case, name), claim_line(case, winner)]
         lines.append(
             f"how much {name} has that {winner} lacks can not be told: their histories are not related"
@@ -52,7 +52,7 @@ def _split_brain(case: Case) -> Iterator[Match]:
 
 def _divergence(case: Case, winner: str, loser: str) -> str:
     """Bytes that would be lost, where the histories tell."""
-    lost = surplus_bytes(case.topology.nodes[winner], case.topology.nodes[loser])
+    lost = surplus_between(case.topology.nodes[winner].view, case.topology.nodes[loser].view)
     return f"if {loser} follows {winner}, {lost} bytes of its writes are lost" if lost is not None else ""
 
 
@@ -98,7 +98,8 @@ def _login_refused(case: Case) -> Iterator[Match]:
                 for word in ("WRONGPASS", "NOAUTH", "NOPERM")
                 if errors.count(word)
             ]
-            yield Match(server.name, tuple(lines))
+            hosts = [other.name for other in (primary, server) if other]
+            yield Match(server.name, tuple(lines), data={"hosts": hosts})
 
 
 def _buffer_loop(case: Case) -> Iterator[Match]:
@@ -182,9 +183,8 @@ def _not_enough(case: Case) -> Iterator[Match]:
         others = tuple(server.name for server in case.servers if server is not primary)
         if wanted > len(others):
             lines.append(f"the estate has {len(others)} replicas, so {wanted} can never be there")
-            yield Match(primary.name, tuple(lines))
-        else:
-            yield Match(primary.name, tuple(lines), stems_from=others)
+            others = ()
+        yield Match(primary.name, tuple(lines), reach(case, primary), stems_from=others)
 
 
 CAUSES = (
@@ -227,6 +227,7 @@ CAUSES = (
         "Do not remove the password and do not open user default: every client could do everything.",
         _login_refused,
         ("replica_link_down", "acl_refused"),
+        task="renew_logins",
     ),
     Cause(
         "replica_buffer_loop",

@@ -38,7 +38,8 @@ def _application_login(case: Case) -> Iterator[Match]:
         used = host.section("application")
         if word(used.text("error")) in REFUSALS:
             lines = (f"{host.name}: Redis refuses the user {used.text('user')} of its URL ({used.text('error')})",)
-            yield Match(host.name, lines, (EVERYBODY,))
+            data = {"hosts": [server.name for server in case.servers]}
+            yield Match(host.name, lines, (EVERYBODY,), data=data)
 
 
 def _clients(case: Case) -> Iterator[Match]:
@@ -221,6 +222,7 @@ CAUSES = (
             "workers_gone",
             "endpoint_blind",
         ),
+        task="configure_server",
     ),
     Cause(
         "clients_refused",

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional
+from typing import Any, Iterator, Optional
 
 from ..facts import Facts
 from ..topology import BLIND, NO_PRIMARY
@@ -92,6 +92,12 @@ def _unwritable(case: Case) -> Iterator[Match]:
             yield Match(watcher.name, tuple(lines))
 
 
+def members(case: Case, sentinel: str = "") -> dict[str, Any]:
+    """The hosts on which a login is put right: those of all servers, and of one sentinel or all of them."""
+    watchers = [sentinel] if sentinel else [watcher.name for watcher in case.watchers]
+    return {"hosts": list(dict.fromkeys([*(server.name for server in case.servers), *watchers]))}
+
+
 def named_primary(case: Case, watcher: Watcher) -> Optional[Server]:
     """The live server that a sentinel names, when it is the primary."""
     server = case.server(watcher.node.names)
@@ -118,10 +124,10 @@ def _login_refused(case: Case) -> Iterator[Match]:
     told = {watcher.name: flags_line(watcher) for watcher in shut_out}
     sure, seen = CERTAIN if certain else LIKELY, tuple(dict.fromkeys(refusals))
     if len(shut_out) == len(knowing(case)):
-        yield Match(case.service, (*told.values(), *seen), tuple(told), sure=sure)
+        yield Match(case.service, (*told.values(), *seen), tuple(told), sure=sure, data=members(case))
         return
     for name, line in told.items():
-        yield Match(name, (line, *seen), sure=sure)
+        yield Match(name, (line, *seen), sure=sure, data=members(case, name))
 
 
 def _tilt(case: Case) -> Iterator[Match]:
@@ -168,7 +174,8 @@ def _blind(case: Case) -> Iterator[Match]:
         if missing:
             uptime = watcher.view.count("uptime_s", LEARNS_S)
             line = f"{watcher.name} knows {' and '.join(missing)}; it has run for {uptime} s"
-            yield Match(watcher.name, (line,), severity=INFO if uptime < LEARNS_S else None)
+            severity = INFO if uptime < LEARNS_S else None
+            yield Match(watcher.name, (line,), severity=severity, data=members(case))
 
 
 def _ghosts(case: Case) -> Iterator[Match]:
@@ -267,6 +274,7 @@ CAUSES = (
         "No chmod 777 (the file holds passwords), and do not write the file anew: it would name an old primary.",
         _unwritable,
         ("sentinel_dead", "sentinel_silent"),
+        task="configure_sentinel",
     ),
     Cause(
         "sentinel_dead",
@@ -304,6 +312,7 @@ CAUSES = (
         "Do not fail over and do not restart the primary: it is healthy.",
         _login_refused,
         ("sentinel_sees_down", "no_good_replica", "clients_refused"),
+        task="renew_logins",
     ),
     Cause(
         "sentinel_tilt",
@@ -365,6 +374,7 @@ CAUSES = (
         "of user sentinel (channel __sentinel__:hello).",
         f"No failover before every sentinel sees all replicas. {NEVER_RESET}",
         _blind,
+        task="renew_logins",
     ),
     Cause(
         "sentinel_quorum_wrong",
@@ -376,6 +386,7 @@ CAUSES = (
         "SENTINEL SET ESTATE quorum: provision.yml does it.",
         NEVER_RESET,
         _quorum_wrong,
+        task="configure_sentinel",
     ),
     Cause(
         "sentinel_ghosts",

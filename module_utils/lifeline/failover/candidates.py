@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Collection, Mapping, Optional, Sequence
 
-from ..plan import good_replicas
+from ..restore import good_replicas
 from ..topology import Node, Topology, Watcher
 
 # What a switchover adds to replica-priority of the nodes that are not to be chosen. Nobody's own priority is that high,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, NoReturn, Optional
 
 from ..client import CONNECTION_ERRORS
-from ..plan import surplus_bytes
+from ..surplus import surplus_between
 from ..topology import AGREED, Topology
 from . import sentinels
 from .candidates import own_priority, raised
@@ -46,7 +46,7 @@ def leftovers(topology: Topology) -> Leftovers:
         return found
     for node in topology.nodes.values():
         if node.name in topology.stale:
-            if surplus_bytes(primary, node) == 0 or untouched(primary.view, node.view):
+            if surplus_between(primary.view, node.view) == 0 or untouched(primary.view, node.view):
                 found.astray.append(node.name)
         elif node.alive and node.role == "replica" and node.follows != primary.name and not topology.sentinels:
             found.astray.append(node.name)

@@ -9,6 +9,7 @@ import pwd
 import re
 import shutil
 import stat
+import time
 from typing import Any, Mapping, Optional, Sequence
 
 # The directives of redis.conf that say where the data is and what it was configured for; nothing secret among them.
@@ -31,6 +32,10 @@ MOST_NAMES = 32
 # The first nine bytes of a snapshot: who wrote it, and in which version of the format.
 _RDB_HEADER = re.compile(rb"REDIS\d{4}|VALKEY\d{3}")
 RDB_END = 0xFF  # stands before the checksum of eight bytes that ends a snapshot
+
+# Fields at a snapshot's start (opcode 0xFA, a name, a value), all within these first bytes.
+_RDB_FIELD = 0xFA
+_FIELDS_BYTES = 1024
 
 
 def parse_config(text: str) -> dict[str, list[str]]:
@@ -95,10 +100,12 @@ def _first(config: Mapping[str, Sequence[str]], name: str, default: str) -> str:
 
 
 def snapshot(path: str) -> Optional[dict[str, Any]]:
-    """``{size, mtime, owner, mode, header, complete}`` of a snapshot; None where there is none.
+    """``{size, mtime, age_s, owner, mode, header, complete, replid, offset}`` of a snapshot; None where there is none.
 
     ``header``: its first bytes, such as REDIS0010; empty where they are no snapshot's. ``complete``: whether it ends
-    like one; null where it could not be read.
+    like one; null where it could not be read. ``age_s``: seconds since it was written, by the host's clock.
+    ``replid``, ``offset``: the history that it belongs to and how far it goes; a server that never had a replica, and
+    the base of an append-only file, say neither.
     """
     try:
         state = os.stat(path)
@@ -107,14 +114,18 @@ def snapshot(path: str) -> Optional[dict[str, Any]]:
     found: dict[str, Any] = {
         "size": state.st_size,
         "mtime": round(state.st_mtime, 3),
+        "age_s": age(state.st_mtime),
         "owner": user_name(state.st_uid),
         "mode": f"{stat.S_IMODE(state.st_mode):04o}",
         "header": "",
         "complete": None,
+        "replid": "",
+        "offset": None,
     }
     try:
         with open(path, "rb") as file:
             start = file.read(9)
+            fields = rdb_fields(file.read(_FIELDS_BYTES))
             length = file.seek(0, os.SEEK_END)
             file.seek(max(0, length - 9))
             end = file.read(1)
@@ -122,7 +133,42 @@ def snapshot(path: str) -> Optional[dict[str, Any]]:
         return found
     found["header"] = start.decode("ascii") if _RDB_HEADER.fullmatch(start) else ""
     found["complete"] = length >= 18 and end == bytes([RDB_END])
+    if found["header"] and fields.get("repl-offset", "").isdigit():
+        found.update(replid=fields.get("repl-id", ""), offset=int(fields["repl-offset"]))
     return found
+
+
+def age(moment: float) -> float:
+    """Seconds since a moment, by this host's clock; never negative."""
+    return round(max(0.0, time.time() - moment), 1)
+
+
+def rdb_fields(data: bytes) -> dict[str, str]:
+    """The fields that stand between a snapshot's header and its first key, by name (source: Redis' rdb.c)."""
+    found: dict[str, str] = {}
+    place = 0
+    while place < len(data) and data[place] == _RDB_FIELD:
+        name, place = _rdb_string(data, place + 1)
+        value, place = _rdb_string(data, place)
+        found[name] = value
+    return found
+
+
+def _rdb_string(data: bytes, place: int) -> tuple[str, int]:
+    """The text that begins at ``place``, and where the next one does; behind all data where this one ends there.
+
+    A first byte of 00xxxxxx or 01xxxxxx says the length in 6 or 14 bits, 1100000x to 11000010 an integer of 1, 2 or 4
+    bytes. Fields have no other kind.
+    """
+    first = data[place] if place < len(data) else 0xFF
+    if first < 0x80:
+        start = place + 1 + (first >= 0x40)
+        length = first & 0x3F if first < 0x40 else (first & 0x3F) << 8 | data[min(place + 1, len(data) - 1)]
+        return data[start : start + length].decode("ascii", "replace"), start + length
+    if first in (0xC0, 0xC1, 0xC2):
+        end = place + 1 + (1 << (first & 3))
+        return str(int.from_bytes(data[place + 1 : end], "little", signed=True)), end
+    return "", len(data)
 
 
 def user_name(uid: int) -> str:
@@ -134,11 +180,12 @@ def user_name(uid: int) -> str:
 
 
 def append_only(directory: str, name: str) -> Optional[dict[str, Any]]:
-    """``{size, manifest, entries, missing, stray, base}`` of an append-only file's folder; None where there is none.
+    """``{size, manifest, age_s, entries, missing, stray, base}`` of an append-only file's folder; None without one.
 
-    ``manifest``: whether it is there. ``entries``: ``[{name, type, size}]`` of the files that it names (type b for the
-    base, i for what came after it), ``missing`` those that are not there, ``stray`` files of data that it does not
-    name. ``base``: the base as ``snapshot`` sees it, or null.
+    ``manifest``: whether it is there. ``age_s``: seconds since it was last written to, null where nothing was.
+    ``entries``: ``[{name, type, size}]`` of the files that it names (type b for the base, i for what came after it),
+    ``missing`` those that are not there, ``stray`` files of data that it does not name. ``base``: the base as
+    ``snapshot`` sees it, or null.
     """
     found = _append_only(directory, name)
     if found and (found["missing"] or found["stray"]):
@@ -150,9 +197,10 @@ def _append_only(directory: str, name: str) -> Optional[dict[str, Any]]:
     try:
         listed = parse_manifest(_start_of(os.path.join(directory, f"{name}.manifest")))
         with os.scandir(directory) as entries:
-            sizes = {entry.name: _size(entry) for entry in entries if entry.is_file()}
+            states = {entry.name: _state(entry) for entry in entries if entry.is_file()}
     except OSError:
         return None
+    sizes = {file: size for file, (size, _) in states.items()}
     data = re.compile(rf"{re.escape(name)}\.\d+\.(base|incr)\.(rdb|aof)")
     named = {entry["name"] for entry in listed}
     wanted = [entry for entry in listed if entry["type"] in ("b", "i")]
@@ -160,6 +208,7 @@ def _append_only(directory: str, name: str) -> Optional[dict[str, Any]]:
     return {
         "size": sum(sizes.values()),
         "manifest": f"{name}.manifest" in sizes,
+        "age_s": age(max(states[file][1] for file in sizes)) if sizes else None,
         "entries": [{**entry, "size": sizes.get(entry["name"])} for entry in wanted[:MOST_NAMES]],
         "missing": [entry["name"] for entry in wanted if entry["name"] not in sizes][:MOST_NAMES],
         "stray": sorted(file for file in sizes if data.fullmatch(file) and file not in named)[:MOST_NAMES],
@@ -167,11 +216,13 @@ def _append_only(directory: str, name: str) -> Optional[dict[str, Any]]:
     }
 
 
-def _size(entry: os.DirEntry[str]) -> int:
+def _state(entry: os.DirEntry[str]) -> tuple[int, float]:
+    """Size, and when it was last written to."""
     try:
-        return entry.stat().st_size
+        state = entry.stat()
     except OSError:
-        return 0  # a rewrite has just removed it
+        return 0, 0.0  # a rewrite has just removed it
+    return state.st_size, state.st_mtime
 
 
 def _start_of(path: str) -> str:

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Two faults at once under the application's load: are both named, and does recover.yml bring the estate back?
+
+Pairs are drawn at random (``--seed``), of faults in different places: of two in one place, one may hide the other, as a
+dead server does not show that its memory was full. Status 1 when a row is bad.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
+
+import recover
+from base import FAULTS, Expect, Fault
+from lab import Lab, versions
+from load import Load
+from run import FAILURES, Doctor
+
+
+@dataclass
+class Row:
+    """What became of a pair; ``named`` holds the names of those that were named."""
+
+    pair: list[str]
+    named: list[str]
+    outcome: recover.Outcome
+
+    @property
+    def good(self) -> bool:
+        return len(self.named) == len(self.pair) and not self.outcome.lost and not self.outcome.error
+
+    def line(self) -> str:
+        """For the terminal."""
+        return f"{'ok  ' if self.good else 'FAIL'} both: {len(self.named) == len(self.pair)} {self.outcome.line()[5:]}"
+
+
+def drawn(seed: int, pairs: int) -> list[tuple[Fault, Fault]]:
+    """More pairs than are wanted, since some turn out to be in one place."""
+    dice = random.Random(seed)
+    fit = [entry for entry in FAULTS if entry.recovery in (recover.RECOVERED, recover.LEFT)]
+    found = [tuple(dice.sample(fit, 2)) for _ in range(pairs * 4)]
+    return [(first, second) for first, second in found if first.cause != second.cause]
+
+
+def run(pair: tuple[Fault, Fault], lab: Lab, doctor: Doctor) -> Optional[Row]:
+    """Inject both, diagnose, recover, count, undo; None when both are in one place."""
+    outcome = recover.Outcome(" + ".join(entry.name for entry in pair), "", recover.RECOVERED)
+    row = Row([entry.name for entry in pair], [], outcome)
+    injectors, load = [entry.inject(lab) for entry in pair], Load(lab)
+    apart = True
+    try:
+        doctor.until_healthy()
+        load.start()
+        expected = [next(injector) for injector in injectors]
+        apart = expected[0].where != expected[1].where
+        if apart:
+            row.named = _named(pair, expected, doctor)
+            outcome.named = len(row.named) == len(pair)
+            recover.recover(lab, outcome, load)
+    except FAILURES as error:
+        outcome.error = str(error)[-1500:]
+    finally:
+        for injector in reversed(injectors):
+            with suppress(*FAILURES):
+                next(injector, None)
+        recover.count(doctor, load, outcome)
+    return row if apart else None
+
+
+def _named(pair: tuple[Fault, Fault], expected: list[Expect], doctor: Doctor) -> list[str]:
+    """Those of the two that one diagnosis, or its consequences, name before the longer time is up."""
+    wanted = {(entry.cause, expect.where): entry.name for entry, expect in zip(pair, expected, strict=True)}
+    found = doctor.until_seen(set(wanted), max(expect.within for expect in expected))
+    return [name for key, name in wanted.items() if key in found]
+
+
+def main() -> int:
+    """0 when every pair was named and recovered from."""
+    parser = argparse.ArgumentParser(description="Bring two faults about at once and recover from them.")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--json", type=Path, help="write the outcomes here as well")
+    arguments = parser.parse_args()
+    lab = Lab()
+    doctor = Doctor(lab)
+    rows: list[Row] = []
+    for pair in drawn(arguments.seed, arguments.pairs):
+        row = run(pair, lab, doctor)
+        if row is None:
+            continue
+        rows.append(row)
+        print(row.line(), flush=True)
+        if arguments.json:
+            told = [{**asdict(entry.outcome), "named": entry.named} for entry in rows]
+            arguments.json.write_text(json.dumps({**versions(), "seed": arguments.seed, "rows": told}, indent=1) + "\n")
+        if len(rows) == arguments.pairs:
+            break
+    bad = sum(not row.good for row in rows)
+    print(f"\n{len(rows) - bad} passed, {bad} failed")
+    return int(bad > 0 or not rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
