@@ -16,9 +16,9 @@ from .topology import Node
 # Copies written to within so many seconds of each other ended together; then the last primary's is the one with all.
 TOGETHER_S = 2.0
 
-# A copy may be smaller than another because its file was rewritten; below this part of it, it has lost its data.
-SMALLER = 0.5
-SMALL_BYTES = 65536
+# What a server writes that came up empty is smaller than this, for a while. Above it sizes say nothing: an append-only
+# file holds what was overwritten too, until it is rewritten.
+EMPTY_BYTES = 65536
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def elect(nodes: Sequence[Node], last_primary: Optional[str], given_up: Collecti
     if unknown:
         return Election(refusal=_unseen(unknown))
     winner, why = _best(copies, last_primary)
-    larger = [copy for copy in copies if copy.size * SMALLER > winner.size and copy.size > SMALL_BYTES]
+    larger = [copy for copy in copies if winner.size < EMPTY_BYTES < copy.size]
     if larger:
         return Election(
             refusal=f"{winner} is {why}, but {' and '.join(map(str, larger))} holds far more, so the first seems to "

@@ -111,6 +111,8 @@ def undo(injector: Iterator[Expect], doctor: Doctor, load: Load, outcome: Outcom
         next(injector, None)
     except FAILURES as error:
         outcome.error = f"{outcome.error} not undone: {str(error)[-600:]}".strip()
+    if outcome.became != RECOVERED:
+        doctor.lab.playbook("recover.yml", check=False)  # jobs that the fault left behind
     count(doctor, load, outcome)
 
 
