@@ -112,7 +112,8 @@ def undo(injector: Iterator[Expect], doctor: Doctor, load: Load, outcome: Outcom
     except FAILURES as error:
         outcome.error = f"{outcome.error} not undone: {str(error)[-600:]}".strip()
     if outcome.became != RECOVERED:
-        doctor.lab.playbook("recover.yml", check=False)  # jobs that the fault left behind
+        doctor.lab.playbook("recover.yml", check=False)
+        doctor.lab.playbook("playbooks/requeue.yml", "-e", "requeue_all_jobs=true", check=False)
     count(doctor, load, outcome)
 
 
