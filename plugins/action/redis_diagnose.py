@@ -8,33 +8,29 @@ import sys
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from ansible.plugins.action import ActionBase
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
-
+from control_node import ControlNodeModule  # needs the path above; the next ones need what it does to the path
 from lifeline import evidence as look
-from lifeline.diagnose import ONE_OF, OPTIONS, work  # needs the path above
-from lifeline.errors import LifelineError
+from lifeline.diagnose import ONE_OF, OPTIONS, work
 from lifeline.facts import plain
 
 
-class ActionModule(ActionBase):  # type: ignore[misc] # Ansible's is untyped
-    """The module's options, checked as the module would; nothing is sent anywhere."""
+class ActionModule(ControlNodeModule):
+    """See the module's documentation."""
 
-    _requires_connection = False
+    options = OPTIONS
+    one_of = ONE_OF
+    work = work
+
+    def given(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """The options, with the evidence that the members registered."""
+        return {**options, **_registered(options, task_vars)} if options["registered"] else options
 
     def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
-        """One task."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(argument_spec=OPTIONS, required_one_of=ONE_OF)
-        options = plain(options)
-        if options["registered"]:
-            options.update(_registered(options, task_vars or {}))
-        try:
-            result.update(work(options, self._task.check_mode), changed=False)
-        except LifelineError as error:
-            result.update(failed=True, msg=str(error))
-        result["_ansible_verbose_always"] = options["show"]
+        """One task; what it was asked to show, it shows without -v."""
+        result = super().run(tmp, task_vars)
+        result["_ansible_verbose_always"] = self._task.args.get("show", False)
         return result
 
 

@@ -72,18 +72,18 @@ def all_after_a_failover(lab: Lab) -> Iterator[Expect]:
     start(lab, *HOSTS, unit=SENTINEL_UNIT)
 
 
-@fault("sentinel_dead", "all")
+@fault("no_quorum", "all")
 def all_sentinels(lab: Lab) -> Iterator[Expect]:
     kill_all(lab, SENTINEL_UNIT, *HOSTS)
-    yield Expect(HOSTS[0], also=ALL_DOWN)
+    yield Expect("redis", also=ALL_DOWN)
     start(lab, *HOSTS, unit=SENTINEL_UNIT)
 
 
-@fault("sentinel_dead", "and_primary")
+@fault("no_quorum", "and_primary")
 def all_sentinels_and_the_primary(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     kill_all(lab, SENTINEL_UNIT, *HOSTS)
     lab.kill_for_good(primary)
-    yield Expect(HOSTS[0], also=(*ALL_DOWN, "process_dead"))
+    yield Expect("redis", also=(*ALL_DOWN, "process_dead"))
     start(lab, primary)
     start(lab, *HOSTS, unit=SENTINEL_UNIT)
