@@ -115,6 +115,7 @@ faults-healthy: $(READY) ## Diagnose the healthy lab under load, 100 times (RUNS
 .PHONY: docs
 docs: $(READY) ## Write the pages that come from the code: docs/faults.md, the table in docs/compliance.md
 	@$(PYTHON) tests/tools/faults_page.py
+	@$(PYTHON) tests/tools/recoveries_page.py
 	@$(PYTHON) tests/tools/control_docs.py
 
 .PHONY: controls
@@ -129,7 +130,13 @@ faults-quick: $(READY) ## A few faults of each family named, three recovered fro
 
 .PHONY: recover-faults
 recover-faults: $(READY) ## Bring every fault about under load, recover from it, count the jobs (FAULTS="id family ...")
-	@$(PYTHON) tests/faults/recover.py $(FAULTS)
+	@$(PYTHON) tests/faults/recover.py --record $(FAULTS)
+
+.PHONY: recover-pairs recover-killed
+recover-pairs: $(READY) ## Ten random pairs of faults at once: named, recovered from, jobs counted (PAIRS="--seed 2")
+	@$(PYTHON) tests/faults/pairs.py --record $(PAIRS)
+recover-killed: $(READY) ## Kill recover.yml at its task boundaries, run it again, count jobs (KILLED="--every 5")
+	@$(PYTHON) tests/faults/killed.py --record $(KILLED)
 
 .PHONY: bench-provision bench-recover bench-requeue bench-switchover bench-diagnose bench-compliance
 bench-provision: $(READY) ## How long a provision.yml without changes takes

@@ -10,21 +10,22 @@ kill it with all its children when it begins that task, run it again, and count 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 import recover
 from base import Fault, find
-from lab import BIN, ROOT, Lab, versions
+from lab import BIN, ROOT, Lab
 from load import Load
+from recoveries_page import record
 from run import FAILURES, Doctor
 
 # A dead primary, a configuration that does not load, an old primary beside the new one.
@@ -44,6 +45,10 @@ class Row:
     def good(self) -> bool:
         done = self.outcome
         return done.became == recover.RECOVERED and not done.lost and done.second_changed == 0 and not done.error
+
+    def told(self, doctor: Doctor) -> dict[str, Any]:
+        """A row for the record."""
+        return recover.told(self.outcome, self.good, doctor)
 
     def line(self) -> str:
         """For the terminal."""
@@ -96,7 +101,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Kill recover.yml at its task boundaries, and run it again.")
     parser.add_argument("names", nargs="*", default=CAUSES)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th task")
-    parser.add_argument("--json", type=Path, help="write the outcomes here as well")
+    parser.add_argument("--record", action="store_true", help="put the outcomes into docs/recoveries.md")
     arguments = parser.parse_args()
     lab = Lab()
     doctor = Doctor(lab)
@@ -108,9 +113,9 @@ def main() -> int:
             rows.append(run(fault, number, lab, doctor))
             number += arguments.every
             print(rows[-1].line(), flush=True)
-            if arguments.json:
-                told = [asdict(row) for row in rows]
-                arguments.json.write_text(json.dumps({**versions(), "rows": told}, indent=1) + "\n")
+            if arguments.record:
+                row = rows[-1]
+                record("killed", f"{name}, task {row.number} ({row.task or 'it had ended'})", row.told(doctor))
     bad = sum(not row.good for row in rows)
     print(f"\n{len(rows) - bad} passed, {bad} failed")
     return int(bad > 0)

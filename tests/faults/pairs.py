@@ -10,11 +10,10 @@ dead server does not show that its memory was full. Status 1 when a row is bad.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
@@ -23,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 import recover
 from base import FAULTS, Expect, Fault
-from lab import Lab, versions
+from lab import Lab
 from load import Load
+from recoveries_page import record
 from run import FAILURES, Doctor
 
 
@@ -90,7 +90,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Bring two faults about at once and recover from them.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--json", type=Path, help="write the outcomes here as well")
+    parser.add_argument("--record", action="store_true", help="put the outcomes into docs/recoveries.md")
     arguments = parser.parse_args()
     lab = Lab()
     doctor = Doctor(lab)
@@ -101,9 +101,8 @@ def main() -> int:
             continue
         rows.append(row)
         print(row.line(), flush=True)
-        if arguments.json:
-            told = [{**asdict(entry.outcome), "named": entry.named} for entry in rows]
-            arguments.json.write_text(json.dumps({**versions(), "seed": arguments.seed, "rows": told}, indent=1) + "\n")
+        if arguments.record:
+            record("pairs", row.outcome.fault, recover.told(row.outcome, row.good, doctor))
         if len(rows) == arguments.pairs:
             break
     bad = sum(not row.good for row in rows)

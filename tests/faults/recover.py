@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 from base import Expect, Fault
 from lab import Lab, versions
 from load import Load
-from run import FAILURES, Doctor, chosen
+from recoveries_page import record
+from run import FAILURES, Doctor, chosen, stamp
 
 CHANGED = re.compile(r"changed=(\d+)")
 
@@ -105,6 +106,11 @@ def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
     return outcome
 
 
+def told(outcome: Outcome, good: bool, doctor: Doctor) -> dict[str, Any]:
+    """A row for the record."""
+    return {**asdict(outcome), "error": outcome.error[:300], "good": good, **stamp(doctor)}
+
+
 def undo(injector: Iterator[Expect], doctor: Doctor, load: Load, outcome: Outcome) -> None:
     """Take the fault back, whatever a recovery left of it, and count the jobs."""
     try:
@@ -138,6 +144,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, help="write the outcomes here as well")
+    parser.add_argument("--record", action="store_true", help="put the outcomes into docs/recoveries.md")
     arguments = parser.parse_args()
     lab = Lab()
     doctor = Doctor(lab)
@@ -145,6 +152,8 @@ def main() -> int:
     for entry in chosen(arguments.names, arguments.quick):
         outcomes.append(run(entry, lab, doctor))
         print(outcomes[-1].line(), flush=True)
+        if arguments.record:
+            record("faults", entry.name, told(outcomes[-1], outcomes[-1].good, doctor))
         if arguments.json:
             rows = [asdict(outcome) for outcome in outcomes]
             arguments.json.write_text(json.dumps({**versions(), "rows": rows}, indent=1) + "\n")

@@ -160,9 +160,10 @@ def test_every_target_that_the_documents_name_exists() -> None:
                 assert name in targets, f"{path}: make {name}"
 
 
-def test_the_page_of_faults_is_what_the_code_says() -> None:
+@pytest.mark.parametrize("page", ["faults_page.py", "recoveries_page.py"])
+def test_a_generated_page_is_what_the_code_says(page: str) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "tools" / "faults_page.py", "--check"],
+        [sys.executable, ROOT / "tests" / "tools" / page, "--check"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
