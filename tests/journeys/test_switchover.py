@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from lab import Run
+from lab import Run, wait_for
 from load import Load
 from scene import Estate, Scene
 
@@ -23,6 +23,13 @@ with socket.socket(socket.AF_UNIX) as channel:
 """
 
 
+# What another host sends is dropped, before any table of the host's own sees it.
+CUT = (
+    "printf 'table inet journey {{ chain cut {{ type filter hook input priority -100; policy accept; "
+    "ip saddr {address} drop\\n}} }}\\n' | nft -f -"
+)
+
+
 @dataclass
 class Story:
     """The runs, in their order, and who was primary after each."""
@@ -33,6 +40,7 @@ class Story:
     counted: dict[str, object] = field(default_factory=dict)
     weight: str = ""
     url: str = ""
+    cut_off_write: str = ""
 
 
 def changed(run: Run) -> dict[str, int]:
@@ -62,6 +70,12 @@ def story(scene: Scene, estate: Estate) -> Iterator[Story]:
         play("plan", "switchover.yml", *to2, "--check")
         play("move", "switchover.yml", *to2)
         play("again", "switchover.yml", *to2)
+        # The target hears nothing of the primary any more, and its link has not noticed yet.
+        scene.on("move3", "sh", "-c", CUT.format(address=scene.addresses["move2"]))
+        play("cut off", "switchover.yml", "-e", "redis_switchover_target=move3")
+        told.cut_off_write = scene.ask(estate, "move2", "SET", "moved:proof", "1", "PX", "1000")
+        scene.on("move3", "nft", "delete", "table", "inet", "journey")
+        wait_for(lambda: scene.info(estate, "move3")["master_link_status"] == "up", "the link of move3", 60)
         play("early", "failback.yml")
         # A gate that nobody can pass, so that it is turned back.
         gate = ("-e", "failback_min_uptime=1", "-e", "failback_soak=1", "-e", "redis_switchover_most_error_percent=-1")
@@ -90,6 +104,12 @@ def test_the_primary_is_moved_once(story: Story) -> None:
     assert (story.primaries["move"], story.primaries["again"]) == ("move2", "move2")
     assert story.runs["again"].status == 0
     assert set(changed(story.runs["again"]).values()) == {0}, story.runs["again"].output[-4000:]
+
+
+def test_a_partition_from_the_target_aborts_and_writes_go_on(story: Story) -> None:
+    run = story.runs["cut off"]
+    assert run.status != 0, run.output[-4000:]
+    assert (story.primaries["cut off"], story.cut_off_write) == ("move2", "OK"), run.output[-4000:]
 
 
 def test_a_failback_waits_for_a_healthy_period(story: Story) -> None:
