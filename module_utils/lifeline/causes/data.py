@@ -30,10 +30,8 @@ def _not_loading(pattern: str) -> Callable[[Case], Iterator[Match]]:
 
     def detect(case: Case) -> Iterator[Match]:
         for server in case.servers:
-            found, ready = last_words(server, pattern), server.logged("ready")
-            if server.alive or server.node.stopped_on_purpose or found is None:
-                continue
-            if ready is None or found.number("last") > ready.number("last"):
+            found = last_words(server, pattern)
+            if not server.alive and not server.node.stopped_on_purpose and found is not None:
                 lines = (*sample(server, found), unit_line(server), *copies(case, server))
                 yield Match(server.name, lines, severity=grade(case, server))
 

@@ -27,10 +27,10 @@ def last_words(server: Server, *patterns: str) -> Optional[Facts]:
     """The first of some groups of log lines that belongs to the last attempt to start, or to the last death, of a
     server that is down. Older lines tell of troubles that may be over, as do those from before it last served."""
     ready = server.logged("ready")
-    since = max(server.unit.number("since") - LAST_ATTEMPT_S, ready.number("last") if ready else 0)
+    served, since = ready.number("last") if ready else 0, server.unit.number("since") - LAST_ATTEMPT_S
     for pattern in patterns:
         found = server.logged(pattern)
-        if found is not None and found.number("last") >= since:
+        if found is not None and found.number("last") >= since and found.number("last") > served:
             return found
     return None
 
