@@ -37,7 +37,7 @@ lock: $(READY) ## Pin the newest versions that pyproject.toml allows, one file f
 
 .PHONY: test
 test: $(READY) ## Everything below up to molecule, and how long each part took
-	@$(PYTHON) tests/tools/parts.py lint,unit,integration,sanity,newest molecule
+	@$(PYTHON) tests/tools/parts.py lint,unit,integration,sanity,newest molecule faults-ci
 
 .PHONY: lint
 lint: $(READY) ## Linters, types, syntax of playbooks, documentation of modules and roles
@@ -127,6 +127,11 @@ controls: $(READY) ## Make every control fail on the lab, then mend what can be 
 .PHONY: faults-quick
 faults-quick: $(READY) ## A few faults of each family named, three recovered from under load, on a lab of their own
 	@$(PYTHON) tests/faults/quick.py
+
+.PHONY: faults-ci
+faults-ci: $(READY) ## One fault of each family named, one of six recovered from under load, on a lab of their own
+	@$(say) "Faults"
+	@$(PYTHON) tests/faults/quick.py --ci
 
 .PHONY: recover-faults
 recover-faults: $(READY) ## Bring every fault about under load, recover from it, count the jobs (FAULTS="id family ...")

@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 
 from modules import ROOT
 
-CLOSING = re.compile(r"^=* ?(\d+ (passed|failed|error|skipped|deselected|xfailed).* in [\d.]+s.*?) ?=*$")
+CLOSING = re.compile(
+    r"^=* ?(\d+ (passed|failed|error|skipped|deselected|xfailed).* in [\d.]+s.*?) ?=*$|^(\d+ passed, \d+ failed)$"
+)
 LEFT_OUT = re.compile(r"^left out: .*")
 #: What failed, in pytest's short summary and in ``scenarios.py``'s words: said again where a cut log still shows it.
-FAILURE = re.compile(r"^(FAILED|ERROR|went wrong:) .*")
+FAILURE = re.compile(r"^(FAILED|FAIL|ERROR|went wrong:) .*")
 FAILURES_SHOWN = 12
 
 
@@ -55,7 +57,7 @@ def run(name: str, mark: str = "") -> Part:
             text = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()
             closing = CLOSING.match(text)
             if closing:
-                kept.append(closing[1])
+                kept.append(closing[1] or closing[3])
             elif LEFT_OUT.match(text):
                 kept.append(text)
             elif FAILURE.match(text):
