@@ -16,6 +16,13 @@ KEPT = "/var/tmp/kept-by-faults"
 CONFIG = "/etc/redis/redis-main.conf"
 NEWEST = f"$(ls -t {AOF}/*.incr.aof | head -1)"
 
+# Where a command begins, past the first: in the middle of a value anything would be as good.
+SPOIL = (
+    "import sys; path = sys.argv[1]; data = open(path, 'rb').read(); "
+    "place = data.index(b'\\r\\n*', len(data) // 2) + 2; "
+    "open(path, 'wb').write(data[:place] + b'garbage' + data[place + 7:])"
+)
+
 
 def shell(lab: Lab, host: str, script: str) -> str:
     """A script on a host, which stops at its first failure."""
@@ -87,9 +94,7 @@ def kept(lab: Lab, host: str) -> Iterator[None]:
 def garbage_in_the_middle(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     fill(lab)
-    shell(
-        lab, replica, f"systemctl stop {UNIT}; printf garbage | dd of={NEWEST} bs=1 seek=200 conv=notrunc status=none"
-    )
+    shell(lab, replica, f'systemctl stop {UNIT}; python3 -c "{SPOIL}" {NEWEST}')
     start(lab, replica)
     yield Expect(replica)
     start_over(lab, replica)

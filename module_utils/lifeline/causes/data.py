@@ -9,7 +9,7 @@ from typing import Callable, Iterator, Optional
 from ..facts import Facts
 from .base import CRITICAL, WARNING, Cause, Match
 from .case import Case, Server
-from .process import grade, unit_line
+from .process import grade, reach, unit_line
 from .signs import last_words, sample, started_at
 
 # Bytes; a snapshot of an empty server is smaller, one of a few keys is not.
@@ -136,7 +136,7 @@ def _aof_truncated(case: Case) -> Iterator[Match]:
         found = since_start(server, "aof_truncated")
         if found and alone(server):
             lines = (f"{server.name} log: {found.text('sample')}", *copies(case, server))
-            yield Match(server.name, lines, severity=WARNING)
+            yield Match(server.name, lines, reach(case, server), severity=WARNING)
 
 
 def _manifest_lost(case: Case) -> Iterator[Match]:
@@ -269,7 +269,7 @@ CAUSES = (
         "aof-load-truncated yes (Redis' default) loads the rest.",
         "No redis-check-aof --fix without a copy: it cuts at the first flaw.",
         _aof_truncated,
-        NOT_STARTING,
+        (*NOT_STARTING, "units_unwell"),
         task="resync",
     ),
     Cause(

@@ -146,7 +146,7 @@ def _restarted(case: Case) -> Iterator[Match]:
 def _start_timeout(case: Case) -> Iterator[Match]:
     for server in case.servers:
         loading = server.view.flag("loading") or server.unit.text("active") == "activating"
-        found = last_words(server, "start_timeout") if down(server) else server.logged("start_timeout")
+        found = last_words(server, "start_timeout")
         if found and (down(server) or loading):
             patience = server.unit.text("start_timeout") or "unknown"
             lines = (*sample(server, found), f"{server.name}: systemd waits {patience} for it", *_loading_lines(server))
