@@ -52,7 +52,7 @@ def state(lab: Lab, host: str) -> str:
 
 def drop_from(lab: Lab, host: str, rule: str) -> None:
     """Packets that come to a host are dropped; ``nft delete table`` undoes it."""
-    lines = f"table inet faults {{ chain ci {{ type filter hook input priority -100; policy accept; {rule}\n }} }}"
+    lines = f"table inet faults {{ chain ci {{ type filter hook input priority -100; policy accept; {rule}\n }}\n }}"
     lab.on(host, "sh", "-c", "printf '%s\\n' \"$0\" | nft -f -", lines)
 
 

@@ -26,7 +26,7 @@ with socket.socket(socket.AF_UNIX) as channel:
 # What another host sends is dropped, before any table of the host's own sees it.
 CUT = (
     "printf 'table inet journey {{ chain cut {{ type filter hook input priority -100; policy accept; "
-    "ip saddr {address} drop\\n}} }}\\n' | nft -f -"
+    "ip saddr {address} drop\\n}}\\n}}\\n' | nft -f -"
 )
 
 

@@ -88,8 +88,9 @@ def link_line(server: Server) -> str:
 
 def _login_refused(case: Case) -> Iterator[Match]:
     for server in disconnected(case):
-        found = server.logged("replica_login")
-        if found and found.count("recent"):
+        found, linked = server.logged("replica_login"), server.logged("linked")
+        over = linked is not None and found is not None and linked.number("last") > found.number("last")
+        if found and found.count("recent") and not over:
             lines = [link_line(server), *sample(server, found)]
             primary = case.primary
             errors = primary.deep.sub("info", "errors") if primary else Facts({})
