@@ -1,6 +1,9 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Small mends on a running server: end the script that blocks it, save its data again. The module redis_mend."""
+"""Small mends on a running server: end what blocks it, save its data again, hang up on who never got in.
+
+The module redis_mend.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,14 @@ from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .errors import LifelineError
 from .waiting import until
 
+# A connection that is younger may be about to log in, in seconds.
+HANDSHAKE_S = 2
+
 
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """The module ``redis_mend``; see its documentation. Raises LifelineError when the server can not be mended."""
     endpoint = Endpoint.from_params(dict(params))
-    job = {"kill_script": _kill_script, "save": _save}[params["what"]]
+    job = {"kill_script": _kill_script, "save": _save, "hang_up": _hang_up}[params["what"]]
     try:
         with closing(connect(endpoint, Credentials.from_params(dict(params)))) as client:
             return job(client, endpoint, time.monotonic() + params["timeout"], check)
@@ -62,6 +68,24 @@ def _kill_script(client: Any, endpoint: Endpoint, deadline: float, check: bool) 
     if not until(lambda: not _is_busy(client), deadline - time.monotonic()):
         raise LifelineError(f"{endpoint} is still blocked by a script: find its caller in the log.", commands=commands)
     return {"changed": True, "commands": commands}
+
+
+def _hang_up(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> dict[str, Any]:
+    """Close connections whose login was refused.
+
+    Sentinel logs in once a connection, and takes the answer NOAUTH for a sign of life: with the right password back on
+    the server it stays shut out until somebody hangs up (measured on Redis 7.0.15).
+    """
+    if "off" not in client.acl_getuser("default")["flags"]:
+        return {"changed": False, "commands": []}  # then user default is nobody who failed to log in
+    shut_out = [
+        row["id"] for row in client.client_list() if row.get("user") == "default" and int(row["age"]) >= HANDSHAKE_S
+    ]
+    commands = [f"CLIENT KILL ID {number}" for number in shut_out]
+    if not check:
+        for number in shut_out:
+            client.execute_command("CLIENT", "KILL", "ID", number)
+    return {"changed": bool(commands), "commands": commands}
 
 
 def _save(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> dict[str, Any]:

@@ -94,6 +94,7 @@ def password_that_sentinel_was_not_told(lab: Lab) -> Iterator[Expect]:
     yield Expect("redis", within=40)
     for host in SERVERS:
         lab.redis(host, "ACL", "LOAD")
+        lab.redis(host, "CLIENT", "KILL", "USER", "default")  # or it never logs in again
 
 
 @fault("sentinel_tilt")

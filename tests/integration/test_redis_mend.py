@@ -1,0 +1,100 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""redis_mend on real servers: a check run changes nothing, the mend shows from outside, a second run changes nothing."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from typing import Any
+
+import redis
+from modules import Modules
+from servers import Server, Servers, wait_for
+
+ENDLESS = "while true do end"
+
+
+def mend(run_module: Modules, server: Server, what: str, check: bool = False, **more: Any) -> Any:
+    return run_module("redis_mend", {**server.login("operator"), "what": what, "timeout": 10, **more}, check=check)
+
+
+def users(server: Servers) -> Server:
+    started = server(users={"operator": ("op", "~* &* +@all")})
+    started.client("operator").execute_command("ACL", "SETUSER", "default", "off")
+    return started
+
+
+def busy(server: Server) -> bool:
+    try:
+        server.client("operator").ping()
+    except redis.ResponseError as error:
+        return "BUSY" in str(error)
+    return False
+
+
+def test_a_script_that_blocks_is_ended(redis_server: Servers, run_module: Modules) -> None:
+    server = users(redis_server)
+    server.client("operator").config_set("busy-reply-threshold", 100)
+
+    def block() -> None:
+        with suppress(redis.RedisError):
+            server.client("operator", socket_timeout=60).eval(ENDLESS, 0)
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    wait_for(lambda: busy(server), "a server that is busy")
+    planned = mend(run_module, server, "kill_script", check=True)
+    assert (planned["changed"], busy(server)) == (True, True)
+    assert mend(run_module, server, "kill_script")["changed"] is True
+    assert not busy(server)
+    assert mend(run_module, server, "kill_script")["changed"] is False
+    thread.join(10)
+
+
+def test_a_save_that_failed_is_made_up_for(redis_server: Servers, run_module: Modules) -> None:
+    server = users(redis_server)
+    client = server.client("operator")
+    client.set("a", "1")
+    (server.directory / "dump.rdb").mkdir()  # nothing can be renamed over a folder
+    client.bgsave()
+    wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "a failed save")
+    assert "can still not save" in run_failing(run_module, server)
+    (server.directory / "dump.rdb").rmdir()
+    assert mend(run_module, server, "save", check=True)["changed"] is True
+    assert not (server.directory / "dump.rdb").exists()
+    assert mend(run_module, server, "save")["changed"] is True
+    assert (server.directory / "dump.rdb").stat().st_size > 0
+    assert mend(run_module, server, "save")["changed"] is False
+
+
+def run_failing(run_module: Modules, server: Server) -> str:
+    result = run_module("redis_mend", {**server.login("operator"), "what": "save", "timeout": 10}, fails=True)
+    return str(result["msg"])
+
+
+def test_who_was_refused_is_hung_up_on_and_nobody_else(redis_server: Servers, run_module: Modules) -> None:
+    server = users(redis_server)
+    inside = server.client("operator")
+    inside.ping()
+    stranger = socket.create_connection((server.host, server.port))
+
+    def outside() -> list[dict[str, Any]]:
+        return [row for row in inside.client_list() if row["user"] == "default"]
+
+    wait_for(lambda: outside() and int(outside()[0]["age"]) >= 2, "a connection that is no handshake any more")
+    assert mend(run_module, server, "hang_up", check=True)["changed"] is True
+    assert len(outside()) == 1
+    assert mend(run_module, server, "hang_up")["changed"] is True
+    assert outside() == [] and inside.ping()
+    assert mend(run_module, server, "hang_up")["changed"] is False
+    stranger.close()
+
+
+def test_where_everybody_is_the_default_user_nobody_is_hung_up_on(redis_server: Servers, run_module: Modules) -> None:
+    server = redis_server()
+    inside = server.client()
+    inside.ping()
+    assert run_module("redis_mend", {**server.login(), "what": "hang_up"})["changed"] is False
+    assert len(inside.client_list()) >= 1
