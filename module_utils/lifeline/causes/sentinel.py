@@ -309,7 +309,7 @@ CAUSES = (
         WARNING,
         "The next loss of the primary is not healed: no replica looks good to Sentinel.",
         "SENTINEL SET ESTATE auth-user and auth-pass on every sentinel (provision.yml); it clears within seconds. "
-        "Where the server was wrong: ACL LOAD, then CLIENT KILL USER default, since Sentinel logs in once a connection.",
+        "Where the server was wrong: ACL LOAD, then CLIENT KILL USER default, as Sentinel logs in once a connection.",
         "Do not fail over and do not restart the primary: it is healthy.",
         _login_refused,
         ("sentinel_sees_down", "no_good_replica", "clients_refused"),
