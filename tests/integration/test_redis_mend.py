@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""redis_mend on real servers: a check run leaves all as it is, the mend shows from outside, a second run is no change."""
+"""redis_mend on real servers: a check run leaves all as it is, the mend shows from outside, a second run is none."""
 
 from __future__ import annotations
 
