@@ -16,7 +16,7 @@ from .signs import last_words, sample, started_at
 EMPTY_RDB = 200
 
 # Seconds by which a start, as INFO's uptime tells it, may lie beside the log's own word.
-CLOCK_S = 5
+CLOCK_S = 2
 
 # A server that cannot load its data is dead; why it is dead says more than that it is.
 NOT_STARTING = ("process_dead", "start_limit", "process_restarted", "server_loading", "server_down", "server_silent")

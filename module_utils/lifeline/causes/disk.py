@@ -55,13 +55,19 @@ def _disk_full(case: Case, append_only: bool) -> Iterator[Match]:
     for server in case.servers:
         disk = data_disk(server)
         failing = _cannot_write(server)
-        logged = last_words(server, "no_space") if down(server) else server.logged("no_space")
+        logged = last_words(server, "no_space") if down(server) else _newest_reason(server)
         if not failing or not (logged or _no_bytes(disk)) or _no_inodes(disk) or disk.flag("read_only"):
             continue
         if append_only == _by_append_only_file(server):
             lines = (*failing, *sample(server, logged), _space_line(server))
             sure = CERTAIN if _no_bytes(disk) else LIKELY
             yield Match(server.name, lines, reach(case, server), grade(case, server), sure)
+
+
+def _newest_reason(server: Server) -> Optional[Facts]:
+    """Lines about want of space of a server that runs, unless it was denied something since."""
+    found, denied = server.logged("no_space"), server.logged("denied")
+    return None if found and denied and denied.number("last") > found.number("last") else found
 
 
 def _by_append_only_file(server: Server) -> bool:
