@@ -119,7 +119,10 @@ def _clients(case: Case) -> Iterator[Match]:
             primary = case.last_primary
             worst = CRITICAL if primary is not None and any(gap.target == primary.name for gap in cut) else WARNING
             sentinels = [gap for gap in gaps if gap.viewer == host.name and gap.kind == "sentinels"]
-            yield Match(host.name, tuple(gap.line for gap in (*cut, *sentinels)[:6]), (), worst)
+            targets = {gap.target for gap in cut}
+            beyond = tuple(sorted(targets)) if targets <= _isolated(case, gaps) else ()
+            lines = tuple(gap.line for gap in (*cut, *sentinels)[:6])
+            yield Match(host.name, lines, (), worst, stems_from=beyond)
 
 
 def _pairs(case: Case, kind: str) -> Iterator[Match]:
