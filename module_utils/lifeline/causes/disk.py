@@ -10,7 +10,7 @@ from ..facts import Facts
 from .base import CERTAIN, CRITICAL, LIKELY, WARNING, Cause, Match
 from .case import Case, Host, Server
 from .process import DEATHS, grade, reach, unit_line
-from .signs import MIB, data_disk, data_folder, down, last_words, sample, saving_fails, size
+from .signs import MIB, data_disk, data_folder, down, end_of_life, last_words, sample, saving_fails, size
 
 # Less than this is no room for a server, in bytes.
 FULL = MIB
@@ -77,7 +77,13 @@ def _by_append_only_file(server: Server) -> bool:
 
 
 def _disk_full_aof(case: Case) -> Iterator[Match]:
-    return _disk_full(case, append_only=True)
+    named = list(_disk_full(case, append_only=True))
+    yield from named
+    for server in case.servers:
+        ended, why = end_of_life(server, "ended_by_disk"), server.logged("no_space")
+        if ended and why and server.name not in {match.where for match in named}:
+            lines = (*sample(server, why), *sample(server, ended), _space_line(server), unit_line(server))
+            yield Match(server.name, lines, reach(case, server), grade(case, server))
 
 
 def _disk_full_rdb(case: Case) -> Iterator[Match]:
@@ -178,7 +184,7 @@ CAUSES = (
         "Do not delete files in the append-only folder of a running server: nothing would be left to load. Do not "
         "restart it: it can not save, so it does not stop either.",
         _disk_full_aof,
-        ("disk_full_rdb", *FAILING),
+        ("disk_full_rdb", "disk_nearly_full", "server_crashed", "full_sync_storm", *FAILING),
     ),
     Cause(
         "disk_full_rdb",

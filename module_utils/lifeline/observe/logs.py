@@ -25,6 +25,7 @@ RECENT_S = 60
 PATTERNS: tuple[tuple[str, str], ...] = (
     ("replica_panic", r"Replica was unable to write command to disk"),
     ("crash", r"BUG REPORT START|crashed by signal|Guru Meditation|=== ASSERTION FAILED"),
+    ("ended_by_disk", r"Replica was unable to write command to disk"),
     ("no_space", r"No space left on device|Disk quota exceeded"),
     ("read_only", r"Read-only file system"),
     ("config_fatal", r"FATAL CONFIG FILE ERROR"),
