@@ -184,7 +184,7 @@ CAUSES = (
         "Do not delete files in the append-only folder of a running server: nothing would be left to load. Do not "
         "restart it: it can not save, so it does not stop either.",
         _disk_full_aof,
-        ("disk_full_rdb", "disk_nearly_full", "server_crashed", "full_sync_storm", *FAILING),
+        ("disk_full_rdb", *FAILING),
     ),
     Cause(
         "disk_full_rdb",
