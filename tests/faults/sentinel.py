@@ -117,6 +117,7 @@ def told_to_watch_a_replica(lab: Lab) -> Iterator[Expect]:
             stack.enter_context(kept(lab, host))
         for host in SERVERS:
             ask(lab, host, "REMOVE", "redis")
+        for host in SERVERS:
             ask(lab, host, "MONITOR", "redis", lab.addresses[replica], "6379", "2")
             ask(lab, host, "SET", "redis", "auth-user", "sentinel", "auth-pass", secret)
         yield Expect(SERVERS[0], also=("sentinel_blind", "no_good_replica"))
