@@ -128,7 +128,7 @@ def memory_limit(lab: Lab, host: str, further: int, whole: int) -> Iterator[None
     """Run the server under a limit in bytes. Version 1 of control groups counts ``further``, what it takes from now on,
     version 2 ``whole``, all that it holds."""
     top = "/sys/fs/cgroup/memory"
-    if shell(lab, host, f"mkdir {top}/fault 2>/dev/null && echo made", check=False):
+    if shell(lab, host, f"test -e {top}/memory.limit_in_bytes && mkdir -p {top}/fault && echo made", check=False):
         pid = prop(lab, host, "MainPID")
         shell(lab, host, f"echo {further} > {top}/fault/memory.limit_in_bytes; echo {pid} > {top}/fault/cgroup.procs")
         undo = ["sh", "-c", f"for pid in $(cat {top}/fault/cgroup.procs); do echo $pid > {top}/cgroup.procs; done"]

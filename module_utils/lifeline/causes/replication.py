@@ -47,7 +47,7 @@ def _split_brain(case: Case) -> Iterator[Match]:
             if lost is None
             else f"{name} has {lost} bytes of writes that {winner} lacks"
         )
-        yield Match(name, tuple(lines), (name,), data={} if lost is None else {"lost_bytes": lost})
+        yield Match(name, tuple(lines), (EVERYBODY,), data={} if lost is None else {"lost_bytes": lost})
 
 
 def _divergence(case: Case, winner: str, loser: str) -> str:
@@ -200,7 +200,7 @@ CAUSES = (
         "the copy over for replay. recover.yml does both where it can tell who lost.",
         "Do not restart one of them and do not merge by hand: clients may still write to the side that is lost.",
         _split_brain,
-        ("replica_astray", "sentinel_astray", "no_primary", "application_cut_off", "replica_link_down"),
+        ("replica_astray", "sentinel_astray", "no_primary", "replica_link_down", *APPLICATIONS),
         "follow",
     ),
     Cause(

@@ -116,7 +116,7 @@ def _evicted(case: Case) -> Iterator[Match]:
         return
     lines = (f"{seen_by}: maxmemory-policy is {policy}, {evicted} keys were evicted since the server's start",)
     where = case.topology.primary or case.service
-    yield Match(where, lines, severity=CRITICAL if evicted else WARNING)
+    yield Match(where, lines, (EVERYBODY,) if evicted else (), CRITICAL if evicted else WARNING)
 
 
 CAUSES = (
@@ -201,5 +201,6 @@ CAUSES = (
         "own. What was evicted only its producer knows.",
         "Do not raise maxmemory alone: the next peak evicts again.",
         _evicted,
+        ("units_unwell", "workers_gone", "jobs_abandoned"),
     ),
 )
