@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from base import Expect, fault
+from clients import Session
 from lab import UNIT, Lab, wait_for
 
 WRITING = "/run/faults-writing"
@@ -119,10 +120,12 @@ def write(lab: Lab, host: str, count: int) -> None:
 @fault("full_sync_storm")
 def backlog_too_small(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
-    with settings(lab, primary, repl_backlog_size="16kb", repl_diskless_sync_delay="0"):
+    session = Session(lab, primary)
+    with settings(lab, primary, repl_backlog_size="16kb", repl_diskless_sync_delay="0"), closing(session):
         for _turn in range(4):
-            lab.redis(primary, "CLIENT", "KILL", "TYPE", "replica")
-            lab.redis(primary, "EVAL", BURST.format(count=4), "0")
+            # In one go: a replica is back within milliseconds.
+            session.say("CLIENT KILL TYPE replica", wait=False)
+            session.say(f'EVAL "{BURST.format(count=4)}" 0')
             wait_for(lambda: len(re.findall("state=online", state(lab, primary))) == 2, "both replicas", 30)
         yield Expect(primary)
 
