@@ -19,6 +19,9 @@ MARK = b"lifeline"
 
 POLL_S = 0.2
 
+# A busy worker that has not beaten for so long is dead: four times RQ's interval.
+SILENT_S = 120
+
 # Takes a suspension away if it is ours. Another one may have come in its place.
 RESUME = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
@@ -82,5 +85,13 @@ def _suspended(server: Server, info: Info, params: dict[str, Any], check: bool) 
 
 
 def busy(info: Info) -> list[str]:
-    """Names of the live workers that have a job."""
-    return [worker["name"] for worker in info.workers() if worker["live"] and worker.get("state") == "busy"]
+    """Names of the live workers that have a job.
+
+    One that died just after it took a job stays listed as busy for up to eight minutes; it is told by its heartbeat,
+    which a worker that forks renews every 30 s while a job runs (RQ's job_monitoring_interval).
+    """
+    return [
+        worker["name"]
+        for worker in info.workers()
+        if worker["live"] and worker.get("state") == "busy" and (worker["heartbeat_age"] or 0) <= SILENT_S
+    ]
