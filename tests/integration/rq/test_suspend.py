@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -57,7 +57,7 @@ def test_busy_workers_are_waited_for_and_named(server: Server, client: Any, run_
 def test_a_worker_that_died_with_a_job_is_not_waited_for(server: Server, client: Any, run_module: Modules) -> None:
     client.sadd("rq:workers", "rq:worker:dead", "rq:worker:alive")
     for name, seconds in (("dead", 150), ("alive", 60)):
-        beat = datetime.now(timezone.utc) - timedelta(seconds=seconds)
+        beat = datetime.now(UTC) - timedelta(seconds=seconds)
         told = {"state": "busy", "hostname": "h", "current_job": "j", "last_heartbeat": f"{beat:%Y-%m-%dT%H:%M:%S.%fZ}"}
         client.hset(f"rq:worker:{name}", mapping=told)
     assert run_module("rq_suspend", options(server))["busy"] == ["alive"]
