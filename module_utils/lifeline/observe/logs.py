@@ -68,7 +68,12 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("rdb_broken", r"RDB CRC error|Unexpected EOF reading RDB|Internal error in RDB reading"),
     ("loaded", r"DB loaded from|Done loading RDB"),
     ("replica_buffer", r"overcoming of output buffer limits"),
-    ("full_sync", r"Full resync requested by replica|Full resync from (?:master|primary)"),
+    # By its first copy, for want of backlog, after another history; and what the replica says of each.
+    (
+        "full_sync",
+        r"Full resync requested by replica|Unable to partial resync with replica|Partial resynchronization not accepted"
+        r"|Full resync from (?:master|primary)",
+    ),
     ("flushing_old", r"Flushing old data"),
     (
         "replica_login",
