@@ -69,11 +69,8 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("loaded", r"DB loaded from|Done loading RDB"),
     ("replica_buffer", r"overcoming of output buffer limits"),
     # By its first copy, for want of backlog, after another history; and what the replica says of each.
-    (
-        "full_sync",
-        r"Full resync requested by replica|Unable to partial resync with replica|Partial resynchronization not accepted"
-        r"|Full resync from (?:master|primary)",
-    ),
+    ("full_sync", r"Full resync requested by replica|Full resync from (?:master|primary)"),
+    ("full_sync", r"Unable to partial resync with replica|Partial resynchronization not accepted"),
     ("flushing_old", r"Flushing old data"),
     (
         "replica_login",
