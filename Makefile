@@ -37,7 +37,7 @@ lock: $(READY) ## Pin the newest versions that pyproject.toml allows, one file f
 
 .PHONY: test
 test: $(READY) ## Everything below up to molecule, and how long each part took
-	@$(PYTHON) tests/tools/parts.py lint,unit,integration,sanity,newest molecule faults-ci
+	@$(PYTHON) tests/tools/parts.py lint,unit,integration,sanity,newest molecule,faults-ci
 
 .PHONY: lint
 lint: $(READY) ## Linters, types, syntax of playbooks, documentation of modules and roles
