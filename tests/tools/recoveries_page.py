@@ -55,7 +55,8 @@ def page(known: Mapping[str, Mapping[str, Any]]) -> str:
     for kind, title in TITLES.items():
         rows = known[kind]
         good = sum(row["good"] for row in rows.values())
-        parts.append(f"## {title}\n\n{good} of {len(rows)} as they should be.\n")
+        summary = f"{good} of {len(rows)} as they should be." if rows else "Nothing is recorded yet."
+        parts.append(f"## {title}\n\n{summary}\n")
         if rows:
             parts.append(f"| | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
             parts += [_line(name, row) for name, row in sorted(rows.items())]
