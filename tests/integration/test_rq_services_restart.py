@@ -11,6 +11,9 @@ from redis.exceptions import RedisError
 from rq import Queue
 from servers import Server, Servers
 
+# With everysec a write waits for a slow disk's fsync for up to two seconds, and a kill in that time loses it.
+DURABLE: dict[str, object] = {"appendonly": "yes", "appendfsync": "always"}
+
 
 def users() -> dict[str, tuple[str, str]]:
     """One who may do everything, and the line for the default user that the role's template has."""
@@ -21,7 +24,7 @@ def users() -> dict[str, tuple[str, str]]:
 
 @pytest.fixture
 def server(redis_server: Servers) -> Server:
-    return redis_server(users=users(), config={"appendonly": "yes"})
+    return redis_server(users=users(), config=DURABLE)
 
 
 def test_jobs_survive_a_restart_from_the_append_only_file(server: Server, redis_server: Servers) -> None:
@@ -29,7 +32,7 @@ def test_jobs_survive_a_restart_from_the_append_only_file(server: Server, redis_
     job = Queue("orchestrator", connection=connection).enqueue("time.sleep", 0)
     server.kill()
 
-    again = redis_server(port=server.port, directory=server.directory, users=users(), config={"appendonly": "yes"})
+    again = redis_server(port=server.port, directory=server.directory, users=users(), config=DURABLE)
     client = again.client("application")
     assert client.lrange("rq:queue:orchestrator", 0, -1) == [job.id]
     assert client.hget(f"rq:job:{job.id}", "status") == "queued"
