@@ -19,7 +19,7 @@ from .session import Session, wait
 # last INFO is fresh, 1.0 to 1.2 s after (both measured).
 BEST_AGE_MS = (560, 690)
 
-# Longest time until a sentinel has asked a replica for INFO again, in seconds: every 10 s, and longer on a busy machine.
+# Longest time until a sentinel has asked a replica for INFO again, in seconds: every 10 s, later on a busy machine.
 INFO_S = 30.0
 
 # How long a sentinel may take to give a failover up, in seconds.
