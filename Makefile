@@ -129,7 +129,7 @@ faults-quick: $(READY) ## A few faults of each family named, three recovered fro
 	@$(PYTHON) tests/faults/quick.py
 
 .PHONY: faults-ci
-faults-ci: $(READY) ## One fault of each family named, one of six recovered from under load, on a lab of their own
+faults-ci: $(READY) ## At least one fault of each family named, five recovered from under load, on a lab of their own
 	@$(say) "Faults"
 	@$(PYTHON) tests/faults/quick.py --ci
 

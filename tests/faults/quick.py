@@ -21,14 +21,7 @@ from lab import Lab
 HERE = Path(__file__).resolve().parent
 
 # Recovered from under load, one of a family: these are named too.
-RECOVERED = (
-    "process_dead:replica",
-    "config_invalid",
-    "data_denied:down",
-    "sentinel_dead",
-    "endpoint_down",
-    "memory_full",
-)
+RECOVERED = ("process_dead:replica", "config_invalid", "data_denied:down", "sentinel_dead")
 
 # Named only, of the other families.
 NAMED = (
@@ -37,6 +30,8 @@ NAMED = (
     "maxclients_reached:replica",
     "certificate_not_served",
     "workers_suspended",
+    "endpoint_down",
+    "memory_full",
 )
 
 
