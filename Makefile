@@ -125,7 +125,7 @@ controls: $(READY) ## Make every control fail on the lab, then mend what can be 
 	@$(PYTHON) tests/controls/distribution.py
 
 .PHONY: faults-quick
-faults-quick: $(READY) ## A few faults of each family named, three recovered from under load, on a lab of their own
+faults-quick: $(READY) ## A few faults of each family named, five recovered from under load, on a lab of their own
 	@$(PYTHON) tests/faults/quick.py
 
 .PHONY: faults-ci

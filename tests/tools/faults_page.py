@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "faults"))
 sys.path.insert(0, str(ROOT / "module_utils"))
 
+from pages import settle
+
 RESULTS = ROOT / "tests" / "faults" / "results.json"
 PAGE = ROOT / "docs" / "faults.md"
 
@@ -136,17 +138,5 @@ def _detail(cause: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    """1 when the page is out of date and was to be checked only."""
-    text = page(results())
-    if "--check" in sys.argv[1:]:
-        if PAGE.exists() and PAGE.read_text() == text:
-            return 0
-        print(f"{PAGE.relative_to(ROOT)} is out of date: run `make docs`")
-        return 1
-    PAGE.write_text(text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(settle(PAGE, page(results())))

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pages import settle
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tests" / "faults" / "recoveries.json"
 PAGE = ROOT / "docs" / "recoveries.md"
@@ -76,17 +78,5 @@ def _line(name: str, row: Mapping[str, Any]) -> str:
     return f"| {name} | {' | '.join(map(str, cells))} |"
 
 
-def main() -> int:
-    """1 when the page is out of date and was to be checked only."""
-    text = page(results())
-    if "--check" in sys.argv[1:]:
-        if PAGE.exists() and PAGE.read_text() == text:
-            return 0
-        print(f"{PAGE.relative_to(ROOT)} is out of date: run `make docs`")
-        return 1
-    PAGE.write_text(text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(settle(PAGE, page(results())))
