@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pages import settle
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "faults"))
 sys.path.insert(0, str(ROOT / "module_utils"))
-
-from pages import settle
 
 RESULTS = ROOT / "tests" / "faults" / "results.json"
 PAGE = ROOT / "docs" / "faults.md"
