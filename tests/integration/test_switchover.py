@@ -95,6 +95,20 @@ def test_a_planned_switch_loses_nothing_and_a_second_run_changes_nothing(scene: 
     assert scene.roles() == ["master", "slave", "slave"]
 
 
+@newest_only
+@pytest.mark.parametrize("check", [True, False], ids=["plan", "move"])
+def test_a_save_is_waited_for_by_plan_and_move(scene: Scene, run_module: Modules, check: bool) -> None:
+    primary = scene.nodes[0].client()
+    primary.mset({f"slow:{n}": n for n in range(100)})
+    primary.config_set("rdb-key-save-delay", 20000)  # microseconds a key
+    primary.bgsave()
+    assert primary.info("persistence")["rdb_bgsave_in_progress"] == 1
+    done = run_module("redis_failover", scene.asked, check=check)
+    assert primary.info("persistence")["rdb_bgsave_in_progress"] == 0
+    assert (done["changed"], done["state"]) == (True, "kept" if check else "switched")
+    assert scene.lost() == []
+
+
 @pytest.mark.parametrize("command", [True, False], ids=["FAILOVER", "by-hand"])
 def test_without_sentinel_a_planned_switch_loses_nothing(
     redis_server: Servers, run_module: Modules, command: bool

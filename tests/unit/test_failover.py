@@ -97,6 +97,18 @@ def test_each_thing_that_is_wrong_is_refused_with_its_rule(name: str) -> None:
     assert [text for text in found if sentence in text and (not rule or text.endswith(f"({rule})"))], found
 
 
+def test_only_what_a_healthy_estate_passes_through_is_worth_a_wait() -> None:
+    passing = {"loading", "tilt", "failing over", "link down", "seen down", "blind sentinel", "lonely sentinel"}
+    seen = {
+        name: candidates.may_pass(refusals(change))
+        for name, (change, *_) in CHANGES.items()
+        if name != "two primaries"  # has another target
+    }
+    assert seen == {name: name in passing for name in seen}
+    assert not candidates.may_pass([])
+    assert not candidates.may_pass(["redis3 is in TILT (R6)", "redis2 has replica-priority 0"])
+
+
 def test_a_primary_that_saves_and_a_short_down_after_are_refused() -> None:
     assert "redis1 is saving a snapshot (R6)" in refusals(extra={"busy": ["saving a snapshot"]})
 

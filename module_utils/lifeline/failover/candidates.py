@@ -23,6 +23,9 @@ MOST_LAG = 1024 * 1024
 # A primary says something to its replicas every 10 s at least; with a second for the way.
 PING_S = 11
 
+# What refusals end in that a healthy estate passes through by itself, after a failover or while it saves.
+PASSING = ("(R6)", "(R7)", " yet (R9)")
+
 # Below this there is no room for a pause that Sentinel does not take for an outage, in milliseconds.
 LEAST_DOWN_AFTER_MS = 2000
 
@@ -143,6 +146,11 @@ def planned_refusals(topology: Topology, target: Node, stable: float, extra: Map
     if stable > 0:
         found += _stable(topology, stable, extra.get("links", {}))
     return [text for text in found if text]
+
+
+def may_pass(refusals: Sequence[str]) -> bool:
+    """Whether there are refusals, and each of them may be gone after a short wait."""
+    return bool(refusals) and all(text.endswith(PASSING) for text in refusals)
 
 
 def _whole(topology: Topology, primary: Node) -> list[str]:

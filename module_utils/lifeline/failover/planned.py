@@ -16,7 +16,7 @@ from ..client import CONNECTION_ERRORS, Endpoint, answered, reason
 from ..errors import LifelineError
 from ..topology import Node, Topology
 from . import sentinels
-from .candidates import coordinated, down_after_ms, planned_refusals, raised, to_raise
+from .candidates import coordinated, down_after_ms, may_pass, planned_refusals, raised, to_raise
 from .session import QUICK_S, Session, endpoint_of, wait
 from .tidy import Guard, follow, release, restore_priorities, send_away, tidy, untouched
 
@@ -38,8 +38,10 @@ EXPECTED_MS = {"sentinel": 500, "coordinated": 1000, "failover": 250, "replicati
 # How long replicas may take to follow the new primary before they are told again, in seconds.
 URGE_S = 2.0
 
-# How long the primary may take to finish what it writes to disk before we refuse, in seconds.
+# How long the estate may take to finish what it is doing before we refuse, in seconds: a save, a resync, the end of a
+# failover. Looking again costs one round of INFO.
 CALM_S = 20.0
+CALM_POLL_S = 0.5
 
 
 class Switch:
@@ -63,10 +65,10 @@ class Switch:
     def run(self, check: bool) -> dict[str, Any]:
         """Refuse, or say what would be done, or do it. Raises LifelineError, with ``state`` in its result."""
         way = self.way()
-        extra = self.look_closer()
-        if not check and extra["busy"]:
-            extra = wait(self._calm, min(CALM_S, self.session.left())) or self.look_closer()
-        refusals = planned_refusals(self.topology, self.target, self.stable, extra)
+        refusals = self.refusals()
+        if may_pass(refusals):
+            wait(self._calm, min(CALM_S, self.session.left() / 2), CALM_POLL_S)
+            refusals = self.refusals()
         if refusals:
             raise LifelineError(
                 f"Estate {self.session.service}: {self.target.name} cannot take over from {self.old.name} now, and "
@@ -118,9 +120,21 @@ class Switch:
         found = self.session.ask(self.here, "CLIENT LIST", "TYPE", "replica")
         return found if isinstance(found, list) else []
 
-    def _calm(self) -> Optional[dict[str, Any]]:
-        extra = self.look_closer()
-        return None if extra["busy"] else extra
+    def refusals(self) -> list[str]:
+        """What stands against it, by the topology as it was seen last."""
+        return planned_refusals(self.topology, self.target, self.stable, self.look_closer())
+
+    def _calm(self) -> Optional[bool]:
+        """True once nothing stands against it, or something that waiting does not mend. Raises LifelineError when there
+        is another primary by then."""
+        found = self.session.look()
+        if found.primary != self.old.name:
+            raise LifelineError(
+                f"Estate {self.session.service}: {self.old.name} was primary a moment ago, "
+                f"and {found.primary or 'nobody'} is now; nothing was changed. Run this again."
+            )
+        self.topology, self.target = found, found.nodes[self.target.name]
+        return None if may_pass(self.refusals()) else True
 
     def steps(self, way: str) -> list[str]:
         """The plan, a line a step."""
