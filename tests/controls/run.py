@@ -116,7 +116,7 @@ def mend(entries: list[Mutation], judge: Judge, victim: str) -> dict[str, str]:
     for control, where in judge.failing().items():
         wrong[control] = f"not mended: {where}"
     if run.status:
-        wrong["compliance_remediate"] = f"status {run.status}: {run.output[-1500:]}"
+        wrong["compliance_remediate"] = f"status {run.status}: {run.why[-1500:]}"
     judge.seconds = run.seconds
     return wrong
 

@@ -82,7 +82,7 @@ def recover(lab: Lab, outcome: Outcome, load: Load) -> None:
         outcome.became = REFUSED
     else:
         outcome.became = "failed"
-        outcome.error = run.output[-1500:]
+        outcome.error = run.why[-1500:]
     again = lab.playbook("recover.yml", check=False)
     outcome.second_changed = sum(int(count) for count in CHANGED.findall(again.output))
 

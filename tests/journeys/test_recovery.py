@@ -77,7 +77,7 @@ def story(request: pytest.FixtureRequest, scene: Scene) -> Iterator[Story]:
 
 def test_every_run_ends_well(story: Story) -> None:
     ended = {name: run.status for name, run in story.runs.items()}
-    assert set(ended.values()) == {0}, "\n".join(run.output[-4000:] for run in story.runs.values() if run.status)
+    assert set(ended.values()) == {0}, "\n".join(run.why for run in story.runs.values() if run.status)
 
 
 def test_the_plan_changes_nothing(story: Story) -> None:

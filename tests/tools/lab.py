@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from ansible_output import failures
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 UNIT = "redis-server@main.service"
@@ -33,6 +35,11 @@ class Run:
     seconds: float
     output: str
     cpu: float = 0.0
+
+    @property
+    def why(self) -> str:
+        """What failed, for a test that expected otherwise; the end of the output where no task did."""
+        return "\n".join(failures(self.output)) or self.output[-2000:]
 
 
 class Lab:
@@ -60,7 +67,7 @@ class Lab:
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         run = Run(done.returncode, time.monotonic() - started, done.stdout or "", cpu)
         if check and run.status:
-            raise SystemExit(f"{playbook} failed with status {run.status}\n{run.output[-6000:]}")
+            raise SystemExit(f"{playbook} failed with status {run.status}\n{run.why}")
         return run
 
     @property

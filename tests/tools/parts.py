@@ -61,7 +61,7 @@ def run(name: str, mark: str = "") -> Part:
             elif LEFT_OUT.match(text):
                 kept.append(text)
             elif FAILURE.match(text):
-                failures.append(text[:400])
+                failures.append(text[:1500])
     return Part(name, process.returncode, time.monotonic() - started, kept, failures)
 
 

@@ -15,33 +15,11 @@ import sys
 import time
 from pathlib import Path
 
+from ansible_output import failures
 from modules import ROOT
 
 LOGS = ROOT / ".cache" / "molecule"
 ACTION = re.compile(r"\[[\w ]+ > (\w+)\].*Executing|Running [\w ]+ > (\w+)")
-TASK = re.compile(r"(?:TASK|RUNNING HANDLER) \[(.*?)\] \*+")
-FATAL = re.compile(r"(?:fatal|failed): \[(\S+?)\]")
-MESSAGE = re.compile(r'^ +"msg": "(.*)",?$')
-TEST = re.compile(r"(?:FAILED|ERROR) \S+::\S+.*")
-
-
-def failures(log: str) -> list[str]:
-    """The tests that failed, or the tasks with host and message, of Ansible's output at verbosity 3."""
-    found = []
-    task = host = ""
-    for line in log.splitlines():
-        if match := TASK.search(line):
-            task = match[1]
-        elif match := FATAL.search(line):
-            host = match[1]
-        elif host and (match := MESSAGE.match(line)):
-            found.append(f"task {task!r} on {host}: {match[1]}")
-            host = ""
-        elif line == "...ignoring" and found:
-            found.pop()
-        elif match := TEST.search(line):
-            found.append(match[0])
-    return found
 
 
 def run(name: str) -> int:
