@@ -347,10 +347,13 @@ class _Job:
 
 def kept_text(kept: Mapping[str, Any]) -> str:
     """A quarantined copy in words."""
-    words = [f"{kept['keys']} keys" if kept["keys"] is not None else "", f"{kept['bytes']} bytes"]
-    if kept["surplus_bytes"] is not None:
-        words.append(f"of which the last {kept['surplus_bytes']} bytes of writes are nowhere else")
-    return f"{kept['path']} ({', '.join(filter(None, words))})"
+    said = {
+        "keys": "{} keys",
+        "bytes": "{} bytes",
+        "surplus_bytes": "of which the last {} bytes of writes are nowhere else",
+    }
+    words = [text.format(kept[what]) for what, text in said.items() if kept[what] is not None]
+    return f"{kept['path']} ({', '.join(words)})" if words else str(kept["path"])
 
 
 def keys_in(path: str) -> Optional[int]:

@@ -25,6 +25,8 @@ POLL = 0.2
 PATIENCE = 5.0
 # Seconds that a unit which lost Redis, and has no job to finish, has to stop.
 STOP = 5.0
+# Longer than a stop may take by systemd's own default (90 s); one that has a longer limit is not waited for.
+STOPPING = 120.0
 
 
 class Redis:
@@ -150,12 +152,17 @@ def _roll(
 
 def _settle(verdict: Verdict, redis: Redis, timeout: float, result: dict[str, Any]) -> Verdict:
     """What becomes of a unit that is starting or stopping; adds to the result what has to be done after all."""
-    deadline = time.monotonic() + timeout
+    now = time.monotonic()
+    deadline, stopped_by = now + timeout, now + STOPPING
     while verdict.action == "wait":
-        if time.monotonic() > deadline:
+        if now > deadline:
             raise _unwell(verdict, timeout, result)
         time.sleep(POLL)
-        verdict = _judge(verdict.unit, _show([verdict.unit.name])[0], redis, redis.workers())
+        state = _show([verdict.unit.name])[0]
+        verdict = _judge(verdict.unit, state, redis, redis.workers())
+        now = time.monotonic()
+        if state.active == "deactivating" and now < stopped_by:
+            deadline = now + timeout
     if verdict.action in ("restart", "drain"):
         result["restarted" if verdict.action == "restart" else "draining"].append(verdict.unit.name)
         result["changed"] = True
@@ -288,10 +295,12 @@ def _await_health(
 ) -> None:
     """Until a unit that started after ``since`` (seconds of the monotonic clock) is well.
 
-    Raises LifelineError after ``timeout`` seconds, with what was done so far.
+    Raises LifelineError, with what was done so far, when it is not within ``timeout`` seconds after it stopped: a web
+    server lets its last requests end, for as long as systemd has patience.
     """
     now = time.monotonic()
     deadline, kill_at = now + timeout, now + stop if stop is not None else None
+    stopped_by = now + STOPPING
     while True:
         state = _show([unit.name])[0]
         verdict = _judge(unit, state, redis, redis.workers())
@@ -302,6 +311,8 @@ def _await_health(
             # RQ's worker can hang for good on its way out, in a thread that waits for a server that is gone.
             _systemctl("kill", "--signal=SIGKILL", unit.name, may_fail=True)
             kill_at = None
+        if state.active == "deactivating" and now < stopped_by:
+            deadline = now + timeout
         if now > deadline:
             raise _unwell(verdict, timeout, result)
         time.sleep(POLL)

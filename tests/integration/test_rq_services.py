@@ -10,6 +10,7 @@ import signal
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -47,9 +48,21 @@ def stop(unit):
             time.sleep(0.02)
     unit.update(pid=0, active="inactive")
 
+def start(name, unit):
+    log = open(os.path.join(home, "log"), "a")
+    started = time.monotonic()
+    process = subprocess.Popen(unit["argv"], stdout=log, stderr=log, stdin=-3, start_new_session=True)
+    unit.update(pid=process.pid, active="active", started=started)
+
 if verb == "show":
     for name in names:
         unit = units.get(name)
+        if unit and unit["active"] == "deactivating":
+            if time.monotonic() < unit["stops_at"]:
+                print(f"Id={name}\\nLoadState=loaded\\nActiveState=deactivating\\nSubState=stop-sigterm\\n")
+                continue
+            stop(unit)
+            start(name, unit)
         if unit is None:
             print(f"Id={name}\\nLoadState=not-found\\nActiveState=inactive\\nSubState=dead\\n")
             continue
@@ -60,11 +73,11 @@ if verb == "show":
 elif verb == "restart":
     for name in names:
         unit = units[name]
+        if unit.get("stops_in"):
+            unit.update(active="deactivating", stops_at=time.monotonic() + unit["stops_in"])
+            continue
         stop(unit)
-        log = open(os.path.join(home, "log"), "a")
-        started = time.monotonic()
-        process = subprocess.Popen(unit["argv"], stdout=log, stderr=log, stdin=-3, start_new_session=True)
-        unit.update(pid=process.pid, active="active", started=started)
+        start(name, unit)
 elif verb == "enable":
     for name in names:
         units[name]["enabled"] = "enabled"
@@ -269,6 +282,20 @@ def test_a_unit_that_has_not_read_its_new_file_is_restarted_once(host: Host) -> 
     assert reason(restarted) == f"{host.home / WORKER} changed since its start"
     assert host.pid() != pid
     assert not host.services("started").changed
+
+
+def test_the_time_that_a_unit_takes_to_stop_does_not_count(host: Host) -> None:
+    port = free_port()
+    status = host.home / "status"
+    status.write_text("200")
+    host.add("rq-web.service", sys.executable, "-c", HEALTH, str(port), str(status))
+    web = {"name": "rq-web", "kind": "web", "health_url": f"http://127.0.0.1:{port}/health"}
+    host.services("started", web)
+    host.write({name: {**unit, "stops_in": 5} for name, unit in host.read().items()})
+    (host.home / "rq-web.service").touch()
+    began = time.monotonic()
+    assert host.services("started", web, timeout=2)["restarted"] == ["rq-web.service"]
+    assert time.monotonic() - began > 5
 
 
 def test_instances_in_excess_are_stopped(host: Host) -> None:

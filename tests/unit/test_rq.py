@@ -393,16 +393,17 @@ class TestRecoverysReport:
             "Left alone: 12 stopped. A person.",
             "    s0 (q), s1 (q), s2 (q), s3 (q), s4 (q), s5 (q), s6 (q), s7 (q), s8 (q), s9 (q) and 2 more",
             "Left alone: 1,500 jobs lost before this outage, or nobody knows when.",
-            "Gone for good: No trace.",
         ]
+        assert found["gone"] == ["Gone for good: No trace."]
         assert "hold_release=true" in found["todo"][0]
 
     def test_an_outage_without_lost_jobs_is_not_talked_about(self):
         assert report.recovered([{"held": 0}], [{"requeued": 0, "left": {"outside_window": 0}}]) == {
             "lines": [],
+            "gone": [],
             "todo": [],
         }
-        assert report.recovered([], []) == {"lines": [], "todo": []}
+        assert report.recovered([], []) == {"lines": [], "gone": [], "todo": []}
 
     def test_a_hold_that_failed_is_said(self):
         assert report.recovered([{"msg": "No."}], [])["lines"] == ["Not held: No."]

@@ -123,11 +123,20 @@ def outcome_text(
         failed = facts.get("failed") or ()
         lines += [f"Failed: {title(step['remedy'])} (on {step['host']}): {step['failed']}" for step in failed]
     lines += _facts(facts)
+    if _primary_was_hit(first, last):
+        lines += (facts.get("jobs") or {}).get("gone") or []
     if first["plan"].get("loss"):
         lines.append(f"Possible loss: {first['plan']['loss']}")
     todo = [*plan["todo"], *((facts.get("jobs") or {}).get("todo") or ())]
     lines += [f"For you: {item}" for item in todo] or ["For you: nothing."]
     return lines
+
+
+def _primary_was_hit(first: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
+    """Whether writes may have been lost with a primary: it was not there, another is now, or it was hit."""
+    before, after = (look.get("primary") or {} for look in (first, last))
+    hit = {finding["where"] for finding in first["plan"]["findings"]}
+    return not before or before.get("name") != after.get("name") or before.get("name") in hit
 
 
 def _causes(findings: Sequence[Mapping[str, Any]]) -> str:

@@ -71,7 +71,7 @@ def left_in_window(requeued: Mapping[str, Any]) -> dict[str, int]:
 
 
 def recovered(holds: Iterable[Mapping[str, Any]], requeues: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """What a recovery's report says about jobs, ``{lines, todo}``: held, put back, left, gone for good; what to do now.
+    """What a recovery's report says about jobs, ``{lines, gone, todo}``: put back, left, lost for good, to do.
 
     ``holds`` and ``requeues`` are results of rq_hold and rq_requeue; those of tasks that did not run count for nothing.
     """
@@ -87,10 +87,10 @@ def recovered(holds: Iterable[Mapping[str, Any]], requeues: Iterable[Mapping[str
         lines.append(f"Gone before that: {gone:,} or more failed jobs, whose data had expired or was evicted.")
     for run in runs:
         lines += _run(run)
-    lines += dict.fromkeys(f"Gone for good: {said}" for run in runs for said in run.get("unrecoverable") or ())
+    lost = list(dict.fromkeys(f"Gone for good: {said}" for run in runs for said in run.get("unrecoverable") or ()))
     put_back = sum((run.get("sources") or {}).get("failed", 0) for run in runs)
     unsettled = kept > put_back or any(left_in_window(run) for run in runs)
-    return {"lines": lines, "todo": [_TODO] if unsettled else []}
+    return {"lines": lines, "gone": lost, "todo": [_TODO] if unsettled else []}
 
 
 _TODO = (
