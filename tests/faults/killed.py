@@ -84,7 +84,7 @@ def run(fault: Fault, number: int, lab: Lab, doctor: Doctor) -> Row:
     row = Row(fault.name, number, "", outcome)
     injector, load = fault.inject(lab), Load(lab)
     try:
-        doctor.until_healthy()
+        doctor.begin()
         load.start()
         next(injector)
         row.task = run_until(lab, number)
@@ -92,7 +92,7 @@ def run(fault: Fault, number: int, lab: Lab, doctor: Doctor) -> Row:
     except FAILURES as error:
         outcome.error = str(error)[-1500:]
     finally:
-        recover.undo(injector, doctor, load, outcome)
+        recover.undo([injector], doctor, load, outcome)
     return row
 
 

@@ -15,7 +15,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -93,7 +93,7 @@ def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
     injector = fault.inject(lab)
     load = Load(lab)
     try:
-        doctor.until_healthy()
+        doctor.begin()
         load.start()
         expect: Optional[Expect] = next(injector)
         assert expect is not None
@@ -102,7 +102,7 @@ def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
     except FAILURES as error:
         outcome.error = str(error)[-1500:]
     finally:
-        undo(injector, doctor, load, outcome)
+        undo([injector], doctor, load, outcome)
     return outcome
 
 
@@ -111,12 +111,13 @@ def told(outcome: Outcome, good: bool, doctor: Doctor) -> dict[str, Any]:
     return {**asdict(outcome), "error": outcome.error[:300], "good": good, **stamp(doctor)}
 
 
-def undo(injector: Iterator[Expect], doctor: Doctor, load: Load, outcome: Outcome) -> None:
-    """Take the fault back, whatever a recovery left of it, and count the jobs."""
-    try:
-        next(injector, None)
-    except FAILURES as error:
-        outcome.error = f"{outcome.error} not undone: {str(error)[-600:]}".strip()
+def undo(injectors: Sequence[Iterator[Expect]], doctor: Doctor, load: Load, outcome: Outcome) -> None:
+    """Take the faults back, whatever a recovery left of them, and count the jobs."""
+    for injector in reversed(injectors):
+        try:
+            next(injector, None)
+        except FAILURES as error:
+            outcome.error = f"{outcome.error} not undone: {str(error)[-600:]}".strip()
     if outcome.became != RECOVERED:
         doctor.lab.playbook("recover.yml", check=False)
         doctor.lab.playbook("playbooks/requeue.yml", "-e", "requeue_all_jobs=true", check=False)

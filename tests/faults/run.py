@@ -108,6 +108,12 @@ class Doctor:
             raise RuntimeError(f"{error}; still there: {'; '.join(left)}") from error
         self.well = True
 
+    def begin(self) -> None:
+        """Called before something is broken: the lab must be healthy. Raises RuntimeError with what is still wrong."""
+        if not self.well:
+            self.until_healthy()
+        self.well = False
+
     def until_named(self, cause: str, expect: Expect, outcome: Outcome) -> None:
         """Fills in the outcome: named in time or not, and what else was said in that run."""
         deadline = time.monotonic() + expect.within
@@ -153,12 +159,10 @@ def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
     outcome = Outcome(fault.name, fault.cause)
     injector = fault.inject(lab)
     try:
-        if not doctor.well:
-            doctor.until_healthy()
+        doctor.begin()
     except FAILURES as error:
         outcome.error = f"not injected: {str(error)[-600:]}"
         return outcome
-    doctor.well = False
     try:
         doctor.until_named(fault.cause, next(injector), outcome)
     except FAILURES as error:
