@@ -63,10 +63,7 @@ def make_plan(
             "run playbooks/provision.yml to set it up."
         )
     elif topology.state == BLIND:
-        plan = refuse(
-            f"Estate {topology.service} cannot be looked at: {'; '.join(topology.reasons)}. "
-            "Check that the control node reaches its hosts (ansible -m ping), then run this again."
-        )
+        plan = refuse(_blind(topology))
     elif topology.state == CLUSTER:
         plan = Plan(HEALTHY, "")
     elif topology.state == DISPUTED:
@@ -129,6 +126,14 @@ def _follow_with(plan: Plan, topology: Topology, host: str, finding: Finding) ->
     if not known:
         plan.actions.append(action)
     return True
+
+
+def _blind(topology: Topology) -> str:
+    """Why nothing can be said of the estate, and what to do."""
+    todo = "Check that the control node reaches its hosts (ansible -m ping)"
+    if any(str(node.error).startswith("auth") for node in topology.nodes.values()):
+        todo = "Compare redis_password_observer, or redis_password_operator where there is none, with the servers' ACL files"
+    return f"Estate {topology.service} cannot be looked at: {'; '.join(topology.reasons)}. {todo}, then run this again."
 
 
 def _mend(topology: Topology) -> Plan:

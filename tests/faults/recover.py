@@ -49,19 +49,20 @@ class Outcome:
     acknowledged: int = 0
     lost: int = 0
     doubled: int = 0
+    pending: int = 0
     second_changed: int = -1
     error: str = ""
 
     @property
     def good(self) -> bool:
         """Whether the row is as it should be."""
-        settled = self.second_changed == 0 or self.became != RECOVERED
+        settled = (self.second_changed, self.pending) == (0, 0) or self.became != RECOVERED
         return self.named and self.became == self.wanted and not self.lost and settled and not self.error
 
     def line(self) -> str:
         """For the terminal."""
         figures = f"first write {self.first_write_s:.1f} s, end {self.exit_s:.1f} s"
-        jobs = f"{self.acknowledged} acknowledged, {self.lost} lost, {self.doubled} doubled"
+        jobs = f"{self.acknowledged} acknowledged, {self.lost} lost, {self.doubled} doubled, {self.pending} pending"
         named = "named" if self.named else "NOT named"
         return (
             f"{'ok  ' if self.good else 'FAIL'} {self.fault}: {named}, {self.became or 'no outcome'}; {figures}; "
@@ -129,12 +130,10 @@ def count(doctor: Doctor, load: Load, outcome: Outcome) -> None:
     try:
         doctor.until_healthy()
         load.stop()
-        counted = load.check()
-        outcome.acknowledged, outcome.lost, outcome.doubled = (
-            counted["acknowledged"],
-            counted["lost"],
-            counted["doubled"],
-        )
+        # What a dead worker had taken, and nobody put back, is pending until RQ itself gives it up, minutes later.
+        counted = load.check(180.0 if outcome.became == RECOVERED else 20.0)
+        for what in ("acknowledged", "lost", "doubled", "pending"):
+            setattr(outcome, what, counted[what])
     except (*FAILURES, KeyError) as error:
         outcome.error = f"{outcome.error} not healthy, or not counted: {str(error)[-600:]}".strip()
 
