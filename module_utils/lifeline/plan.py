@@ -132,7 +132,7 @@ def _blind(topology: Topology) -> str:
     """Why nothing can be said of the estate, and what to do."""
     todo = "Check that the control node reaches its hosts (ansible -m ping)"
     if any(str(node.error).startswith("auth") for node in topology.nodes.values()):
-        todo = "Compare redis_password_observer, or redis_password_operator where there is none, with the servers' ACL files"
+        todo = "Compare redis_password_observer (or redis_password_operator) with the servers' ACL files"
     return f"Estate {topology.service} cannot be looked at: {'; '.join(topology.reasons)}. {todo}, then run this again."
 
 

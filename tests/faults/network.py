@@ -38,21 +38,21 @@ def others(lab: Lab, host: str, applications: bool = True) -> str:
     return "{ " + ", ".join(lab.addresses[name] for name in names) + " }"
 
 
-@fault("clients_cut_off", "primary", quick=True, recovery=LEFT)
+@fault("clients_cut_off", "primary", quick=True)
 def application_dropped(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     with rules(lab, primary, f"ip saddr {lab.addresses['app1']} tcp dport 6379 drop"):
         yield Expect("app1")
 
 
-@fault("sentinel_cut_off", quick=True, recovery=LEFT)
+@fault("sentinel_cut_off", quick=True)
 def sentinel_dropped(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with rules(lab, replica, f"ip saddr {others(lab, replica, False)} tcp dport 26379 drop"):
         yield Expect(replica)
 
 
-@fault("peer_cut_off", recovery=LEFT)
+@fault("peer_cut_off")
 def replica_dropped(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with rules(lab, replica, f"ip saddr {others(lab, replica, False)} tcp dport 6379 drop"):
@@ -81,14 +81,14 @@ def name_gone(lab: Lab) -> Iterator[Expect]:
         yield Expect("app1")
 
 
-@fault("endpoint_down", quick=True, recovery=LEFT)
+@fault("endpoint_down", quick=True)
 def endpoint_stopped(lab: Lab) -> Iterator[Expect]:
     lab.on("app1", "systemctl", "stop", "redis-endpoint")
     yield Expect("app1")
     lab.on("app1", "systemctl", "start", "redis-endpoint")
 
 
-@fault("endpoint_blind", recovery=LEFT)
+@fault("endpoint_blind")
 def endpoint_trusts_nobody(lab: Lab) -> Iterator[Expect]:
     path = "/etc/redis-endpoint/ca.crt"
     with kept(lab, "app1", path):

@@ -105,7 +105,7 @@ def observer_refused_everywhere(lab: Lab) -> Iterator[Expect]:
         yield Expect("redis")
 
 
-@fault("application_login_refused", quick=True, recovery=LEFT)
+@fault("application_login_refused", quick=True)
 def application_refused(lab: Lab) -> Iterator[Expect]:
     with other_password(lab, lab.primary(), "application"):
         yield Expect("app1", also=("units_unwell",))
@@ -124,7 +124,7 @@ def stranger_tries(lab: Lab) -> Iterator[Expect]:
     lab.redis(primary, "ACL", "LOG", "RESET")
 
 
-@fault("acl_file_bad", "garbage", quick=True, recovery=LEFT)
+@fault("acl_file_bad", "garbage", quick=True)
 def acl_garbage(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with kept(lab, replica, ACL):
@@ -136,7 +136,7 @@ def acl_garbage(lab: Lab) -> Iterator[Expect]:
     lab.on(replica, "systemctl", "start", UNIT)
 
 
-@fault("acl_file_bad", "missing", recovery=LEFT)
+@fault("acl_file_bad", "missing")
 def acl_missing(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with kept(lab, replica, ACL):
@@ -144,14 +144,14 @@ def acl_missing(lab: Lab) -> Iterator[Expect]:
         yield Expect(replica)
 
 
-@fault("certificate_expired", "replica", quick=True, recovery=LEFT)
+@fault("certificate_expired", "replica", quick=True)
 def replica_expired(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with served(lab, replica, certificate(lab, replica, -1)):
         yield Expect(replica)
 
 
-@fault("certificate_expired", "primary", recovery="refused")
+@fault("certificate_expired", "primary")
 def primary_expired(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     with served(lab, primary, certificate(lab, primary, -1)):
@@ -165,7 +165,7 @@ def ends_soon(lab: Lab) -> Iterator[Expect]:
         yield Expect(replica, also=("certificate_not_served",))  # by the sentinel, which can not load it
 
 
-@fault("certificate_not_served", quick=True, recovery=LEFT)
+@fault("certificate_not_served", quick=True)
 def renewed_on_disk(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     new = certificate(lab, replica, 400)
@@ -175,7 +175,7 @@ def renewed_on_disk(lab: Lab) -> Iterator[Expect]:
         yield Expect(replica)
 
 
-@fault("certificate_key_mismatch", recovery=LEFT)
+@fault("certificate_key_mismatch")
 def wrong_key(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with kept(lab, replica, f"{TLS}/server.key"):
