@@ -73,7 +73,7 @@ unit: $(READY) ## Pure functions, and rules that the repository keeps
 .PHONY: integration
 integration: $(READY) ## Modules against real redis-server processes, with the oldest and newest redis-py
 	@$(say) "Integration tests"
-	@pytest -n 3 tests/integration
+	@pytest -n 2 tests/integration
 
 .PHONY: sanity
 sanity: $(READY) ## ansible-test sanity on the modules, as a throw-away collection
