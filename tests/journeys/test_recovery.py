@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Optional
 
 import lost
 import pytest
+from hooks import TOKEN, Hooks, listening
 from lab import Run, wait_for
 from scene import Estate, Scene, side_by_side
 
@@ -27,6 +29,7 @@ class Story:
     fault: str
     old: dict[str, str] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    hooks: Optional[Hooks] = None
 
 
 def changed(run: Run) -> dict[str, int]:
@@ -40,7 +43,7 @@ def state(scene: Scene, host: str, unit: str) -> str:
 
 
 @pytest.fixture(scope="module", params=["process", "host"])
-def story(request: pytest.FixtureRequest, scene: Scene) -> Iterator[Story]:
+def story(request: pytest.FixtureRequest, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     told = Story(request.param)
     hit = [estate for estate in scene.estates if told.fault == "process" or len(estate.servers) > 1]
     if not hit:
@@ -65,7 +68,10 @@ def story(request: pytest.FixtureRequest, scene: Scene) -> Iterator[Story]:
     before = [state(scene, host, unit) for host, unit in dead]
     told.runs["plan"] = scene.playbook("recover.yml", "--check", check=False)
     assert [state(scene, host, unit) for host, unit in dead] == before, "the plan started something"
-    told.runs["recovery"] = scene.playbook("recover.yml", "-e", "redis_recovery_requeue_grace=3", check=False)
+    with listening(tmp_path_factory.mktemp("hooks")) as told.hooks:
+        told.runs["recovery"] = scene.playbook(
+            "recover.yml", "-e", "redis_recovery_requeue_grace=3", *told.hooks.options, check=False
+        )
     if told.fault == "host":
         side_by_side(lambda estate: scene.power_on(told.old[estate.name]), hit)
         for estate in hit:
@@ -135,6 +141,18 @@ def test_the_report_says_what_was_left_and_why(story: Story) -> None:
     ):
         assert said.count(words) >= hit, words
     assert said.count("Requeued: 1 job was put back") == 2 * hit, "the failed one, and the one that was taken"
+
+
+def test_an_operators_own_steps_run_before_and_after_and_the_web_hook_is_told_once(story: Story) -> None:
+    assert story.hooks
+    before, after = story.hooks.told("before"), story.hooks.told("after")
+    assert set(before) == set(after) == set(story.old)
+    assert {state["verdict"] for state in before.values()} == {"act"}
+    assert {state["verdict"] for state in after.values()} <= {"healthy", "degraded"}
+    posted = {state["estate"]: state for state in story.hooks.posted}
+    assert (posted, len(story.hooks.posted)) == (after, len(after))
+    assert all(posted[name]["findings"] for name in story.old)
+    assert not [name for name, run in story.runs.items() if TOKEN in run.output]
 
 
 def test_no_secret_shows_in_the_runs(scene: Scene, story: Story) -> None:
