@@ -63,6 +63,12 @@ options:
     type: list
     elements: str
     default: []
+  fresh:
+    description:
+      - Seconds for which a refused login counts. A recovery says how long ago its last step ended, since what was
+        refused before that may be over.
+    type: float
+    default: 60.0
   accept_data_loss:
     description:
       - Servers whose writes a person has said may be lost, where RV(diagnosis.plan) refuses to choose. Of two primaries

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from . import evidence as documents
-from .causes import CATALOGUE, CRITICAL, EVERYBODY, INFO, WARNING, Case, Cause, Match
+from .causes import CATALOGUE, CRITICAL, EVERYBODY, FRESH_S, INFO, WARNING, Case, Cause, Match
 from .facts import Facts, clean_text
 from .parties import parties
 from .plan import make_plan, outage_began
@@ -35,6 +35,7 @@ OPTIONS: dict[str, Any] = {
     "unasked": {"type": "list", "elements": "str", "default": []},
     "silent": {"type": "dict", "default": {}},
     "tried": {"type": "list", "elements": "str", "default": []},
+    "fresh": {"type": "float", "default": FRESH_S},
     "accept_data_loss": {"type": "list", "elements": "str", "default": []},
     "accept_data_loss_bytes": {"type": "int", "default": LOSS_LIMIT},
     "registered": {"type": "str"},
@@ -116,6 +117,7 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
         said.texts("unasked"),
         said.sub("silent"),
     )
+    case.fresh_s = said.number("fresh", FRESH_S)
     sightings, unjudged = see(case)
     explain(sightings)
     findings = _findings(sightings)

@@ -48,6 +48,8 @@ def test_a_client_that_is_refused_again_and_again() -> None:
 
     assert "flushall" in refused().findings()["clients_refused", "redis1"]["evidence"][0]
     assert refused(age_s=4000.0).findings() == {}, "that is history"
+    assert refused().findings(fresh=3.0) == {}, "that was before the last step of a recovery"
+    assert refused().findings(fresh=5.0) != {}
     assert refused(count=1).findings() == {}, "that is a slip"
     assert refused(address="192.0.2.2").findings() == {}, "a peer's trouble has causes of its own"
 

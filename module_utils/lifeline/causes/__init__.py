@@ -9,7 +9,7 @@ To teach Lifeline another outage, add a ``Cause`` to the file of its family here
 from __future__ import annotations
 
 from .base import CERTAIN, CRITICAL, EVERYBODY, INFO, LIKELY, POSSIBLE, WARNING, Cause, Match
-from .case import Case, Host, Server, Watcher
+from .case import FRESH_S, Case, Host, Server, Watcher
 from .catalogue import CATALOGUE, by_id
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "CERTAIN",
     "CRITICAL",
     "EVERYBODY",
+    "FRESH_S",
     "INFO",
     "LIKELY",
     "POSSIBLE",

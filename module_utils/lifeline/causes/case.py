@@ -11,6 +11,9 @@ from typing import Any, Iterable, Mapping, Optional, Sequence
 from .. import topology as topologies
 from ..facts import Facts, clean_text
 
+# For how long a refused login counts, in seconds: whoever tries again does so within a minute (RQ waits up to 60 s).
+FRESH_S = 60.0
+
 
 def word(error: str) -> str:
     """The first word of an error, by which ``client.reason`` tells what kind it is."""
@@ -142,6 +145,7 @@ class Case:
     applications: list[str] = field(default_factory=list)
     unasked: frozenset[str] = frozenset()
     silent: Facts = field(default_factory=lambda: Facts({}))
+    fresh_s: float = FRESH_S
 
     @classmethod
     def build(

@@ -14,8 +14,8 @@ from .process import DEATHS, SYMPTOMS, grade, reach, unit_line
 from .signs import last_words, sample
 
 REFUSALS = ("auth", "noperm")
-# A refusal counts while it goes on.
-FRESH_S, OFTEN = 60, 3
+# How often a client must be refused to be worth a word.
+OFTEN = 3
 # Days before a certificate's end that are too few to be calm about, and that are worth knowing.
 SOON_DAYS, NOTE_DAYS = 14, 30
 DAY = 86400
@@ -49,7 +49,7 @@ def _clients(case: Case) -> Iterator[Match]:
         rows = [
             row
             for row in server.deep.rows("acl_log")
-            if row.number("age_s", FRESH_S + 1) <= FRESH_S
+            if row.number("age_s", case.fresh_s + 1) <= case.fresh_s
             and row.count("count") >= OFTEN
             and row.text("address") not in ours
         ]

@@ -14,9 +14,6 @@ from .case import Case, Server, Watcher
 # Seconds in which a sentinel that has just started hears of all replicas (INFO every 10 s) and sentinels.
 LEARNS_S = 20
 
-# Refusals this young, in seconds, are of a login that still fails.
-FRESH_S = 60
-
 # Sentinel promotes no replica whose link was down for longer than this many times down-after before the primary was.
 LINK_TIMES = 10
 
@@ -115,7 +112,7 @@ def _login_refused(case: Case) -> Iterator[Match]:
     hosts = {watcher.node.host for watcher in case.watchers}
     for server in case.servers:
         for row in server.deep.rows("acl_log"):
-            if row.number("age_s") <= FRESH_S and row.text("address") in hosts:
+            if row.number("age_s") <= case.fresh_s and row.text("address") in hosts:
                 user = row.text("user")
                 certain = certain or "sentinel" in user
                 refusals.append(f"{server.name} ACL LOG: {row.text('reason')} refused to user {user}")
