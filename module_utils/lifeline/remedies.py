@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 # Rungs of the ladder. A host does its steps in this order, and the estate is looked at again after them.
 MEND = 10  # the cause is put right in place, nothing restarts
+ADMIT = 15  # those who are refused are let in, before anybody waits for them
 UNJAM = 20  # Sentinel is enabled to act
 RETURN = 30  # a server that does not serve is brought back
 PROMOTE = 40  # another server becomes the primary
@@ -31,7 +32,7 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy("reseed_config", MEND, "put the broken configuration aside and write the inventory's"),
     Remedy("configure_server", MEND, "bring the running server to the inventory's settings, users and certificate"),
     Remedy("configure_sentinel", UNJAM, "give the sentinel its files, passwords and the live primary"),
-    Remedy("renew_logins", UNJAM, "bring users and passwords of the host's server and sentinel to the inventory's"),
+    Remedy("renew_logins", ADMIT, "bring users and passwords of the host's server and sentinel to the inventory's"),
     Remedy("scale", MEND, "give the server more room, as far as its host has it"),
     Remedy("kill_script", MEND, "end the script that blocks the server"),
     Remedy("save", MEND, "save the data again, now that it can be"),
