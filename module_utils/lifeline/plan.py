@@ -98,13 +98,20 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
             able = [host for host in hosts if _can_be_done(topology, finding.task, host)]
             able = [host for host in able if f"{finding.task}@{host}" not in tried]
             mended = bool(able) or mended
-            plan.actions += [Action(finding.task, host, finding.title.lower(), dict(finding.data)) for host in able]
+            for host in able:
+                _add(plan, Action(finding.task, host, finding.title.lower(), dict(finding.data)))
             if not able:
                 plan.todo.append(f"{finding.where}: {finding.title.lower()}. {finding.remedy} {finding.avoid}".strip())
     plan.actions.sort(key=lambda action: rung(action.remedy))
     if mended and plan.verdict != ACT:
         plan.verdict, plan.refusal = ACT, None
         plan.summary = f"{len(plan.actions)} step(s) mend what is wrong; then the estate is looked at again."
+
+
+def _add(plan: Plan, action: Action) -> None:
+    """One more step, unless another cause has asked for the same on that host: it would only be done again."""
+    if (action.remedy, action.host) not in {(step.remedy, step.host) for step in plan.actions}:
+        plan.actions.append(action)
 
 
 def _can_be_done(topology: Topology, task: str, host: str) -> bool:

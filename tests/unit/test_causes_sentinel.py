@@ -148,6 +148,10 @@ def test_a_sentinel_that_does_not_watch_the_estate() -> None:
 @pytest.mark.parametrize("said", [{"replicas": []}, {"sentinels": 0, "peers": []}])
 def test_a_sentinel_that_does_not_see_all(said: dict[str, Any]) -> None:
     assert roots(Estate().watch("redis2", **said)) == {("sentinel_blind", "redis2")}
+    two = Estate().watch("redis2", **said).watch("redis3", **said)
+    steps = [(step["remedy"], step["host"]) for step in two.diagnose()["plan"]["actions"]]
+    assert roots(two) == {("sentinel_blind", "redis2"), ("sentinel_blind", "redis3")}
+    assert len(steps) == len(set(steps)) > 1, "what two causes ask for on one host is done once"
     young = Estate().watch("redis2", uptime_s=4, **said).findings()
     assert young["sentinel_blind", "redis2"]["severity"] == "info"
 
