@@ -36,6 +36,10 @@ for module in sorted(Path(__file__).resolve().parent.glob("*.py")):
         importlib.import_module(module.stem)
 
 # How an injector or a playbook fails.
+LEFTOVERS = tuple(
+    f"rq:{kind}:orchestrator{part}"
+    for kind, part in (("queue", ""), ("queue", ":intermediate"), ("wip", ""), ("failed", ""), ("scheduled", ""))
+)
 FAILURES = (RuntimeError, SystemExit, subprocess.CalledProcessError)
 
 # Seconds in which a lab heals after a fault was undone.
@@ -109,10 +113,15 @@ class Doctor:
         self.well = True
 
     def begin(self) -> None:
-        """Called before something is broken: the lab must be healthy. Raises RuntimeError with what is still wrong."""
+        """Called before something is broken: the lab must be healthy, and nothing be left of the jobs before.
+
+        Raises RuntimeError with what is still wrong.
+        """
         if not self.well:
             self.until_healthy()
         self.well = False
+        # What a worker had taken when it died stays for minutes, and the next recovery would have to judge it.
+        self.lab.redis(self.lab.primary(), "DEL", *LEFTOVERS)
 
     def until_named(self, cause: str, expect: Expect, outcome: Outcome) -> None:
         """Fills in the outcome: named in time or not, and what else was said in that run."""

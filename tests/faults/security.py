@@ -144,14 +144,14 @@ def acl_missing(lab: Lab) -> Iterator[Expect]:
         yield Expect(replica)
 
 
-@fault("certificate_expired", "replica", quick=True)
+@fault("certificate_expired", "replica", quick=True, recovery=LEFT)
 def replica_expired(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with served(lab, replica, certificate(lab, replica, -1)):
         yield Expect(replica)
 
 
-@fault("certificate_expired", "primary")
+@fault("certificate_expired", "primary", recovery="refused")
 def primary_expired(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     with served(lab, primary, certificate(lab, primary, -1)):
