@@ -43,6 +43,10 @@ options:
     description: Whether to wait also until a replica's link to its primary is up.
     type: bool
     default: false
+  link_timeout:
+    description: Seconds, with O(wait_link), after which a replica without a link that copies nothing is given up.
+    type: float
+    default: 60.0
   rewrite_timeout:
     description: Seconds that switching C(appendonly) on may take.
     type: float
@@ -160,6 +164,7 @@ def main():
         "allow_down": {"type": "bool", "default": False},
         "wait_timeout": {"type": "float", "default": 10.0},
         "wait_link": {"type": "bool", "default": False},
+        "link_timeout": {"type": "float", "default": 60.0},
         "rewrite_timeout": {"type": "float", "default": 300.0},
         "follow_host": {"type": "str"},
         "follow_port": {"type": "int", "default": 6379},

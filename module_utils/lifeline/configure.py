@@ -70,6 +70,7 @@ class _Server:
     text: Optional[str] = None
     info: dict[str, Any] = field(default_factory=dict)
     keys: int = 0
+    idle_since: Optional[float] = None
     before: dict[str, str] = field(default_factory=dict)
     after: dict[str, str] = field(default_factory=dict)
 
@@ -132,6 +133,7 @@ class _Server:
                 return "loading: it reads its data from disk"
             link = self.info.get("master_link_status", "up")
             if self.params["wait_link"] and self.info.get("role") == "slave" and link != "up":
+                self._copies_or_gives_up()
                 return "the link to its primary is down"
             values = self.client.config_get("*")
         except CONNECTION_ERRORS as error:
@@ -145,6 +147,21 @@ class _Server:
         self.running = {name_of(name): value for name, value in values.items()}
         self.keys = sum(int(db["keys"]) for name, db in self.info.items() if re.fullmatch(r"db\d+", name))
         return ""
+
+    def _copies_or_gives_up(self) -> None:
+        """A copy of much data may take its time; a primary that does not answer is not waited for that long."""
+        now = time.monotonic()
+        if int(self.info.get("master_sync_in_progress", 0)):
+            self.idle_since = None
+            return
+        self.idle_since = self.idle_since or now
+        if now - self.idle_since > self.params["link_timeout"]:
+            raise LifelineError(
+                f"Redis at {self.endpoint} has had no link to its primary {self.info.get('master_host')}:"
+                f"{self.info.get('master_port')} for {self.params['link_timeout']:g} s, and copies nothing: see whether "
+                "that answers, and whether it lets replicas log in (this server's log says so); then run this again.",
+                reachable=True,
+            )
 
     # --- settings
 

@@ -283,6 +283,20 @@ def test_empty_newcomer_follows_and_others_are_left_alone(redis_server: Servers,
     assert stray.client().get("b") == "2"
 
 
+def test_a_replica_without_a_primary_is_not_waited_for_as_long_as_one_that_copies(
+    redis_server: Servers, run_module: Modules
+) -> None:
+    primary, replica = redis_server(), redis_server()
+    replica.client().execute_command("REPLICAOF", primary.host, primary.port)
+    wait_for(lambda: replica.client().info()["master_link_status"] == "up", "the link")
+    primary.kill()
+    wait_for(lambda: replica.client().info()["master_link_status"] == "down", "the broken link")
+    began = time.monotonic()
+    failed = run_module("redis_config", options(replica, wait_link=True, wait_timeout=300, link_timeout=1), fails=True)
+    assert f"no link to its primary {primary.host}:{primary.port} for 1 s" in failed["msg"]
+    assert time.monotonic() - began < 60
+
+
 def test_says_when_a_restart_would_lose_data(redis_server: Servers, run_module: Modules) -> None:
     server = redis_server()
     assert run_module("redis_config", options(server))["restart_objection"] == ""
