@@ -156,10 +156,11 @@ class _Server:
             return
         self.idle_since = self.idle_since or now
         if now - self.idle_since > self.params["link_timeout"]:
+            primary = f"{self.info.get('master_host')}:{self.info.get('master_port')}"
             raise LifelineError(
-                f"Redis at {self.endpoint} has had no link to its primary {self.info.get('master_host')}:"
-                f"{self.info.get('master_port')} for {self.params['link_timeout']:g} s, and copies nothing: see whether "
-                "that answers, and whether it lets replicas log in (this server's log says so); then run this again.",
+                f"Redis at {self.endpoint} has had no link to its primary {primary} for "
+                f"{self.params['link_timeout']:g} s, and copies nothing: see whether that answers, and whether it lets "
+                "replicas log in (this server's log says so); then run this again.",
                 reachable=True,
             )
 
