@@ -10,6 +10,10 @@ from typing import Optional
 
 from lab import Lab
 
+# Outcomes of a recovery that are right for a fault: in service and well; nothing was changed, and why; in service,
+# with a step named that only a person can do; not in service, and the run said so and failed.
+RECOVERED, REFUSED, LEFT, UNABLE = "recovered", "refused", "left to a person", "not back, and said so"
+
 
 @dataclass(frozen=True)
 class Expect:
@@ -31,15 +35,14 @@ Injector = Callable[[Lab], Iterator[Expect]]
 class Fault:
     """One way to bring a cause about.
 
-    ``quick``: in the subset that continuous integration runs. ``recovery``: what recover.yml has to make of it:
-    recovered, refused (nothing changed), or left to a person (in service, with a step named that only a person can do).
+    ``quick``: in the subset that continuous integration runs. ``recovery``: what recover.yml has to make of it.
     """
 
     cause: str
     variant: str
     inject: Injector = field(compare=False)
     quick: bool = False
-    recovery: str = "recovered"
+    recovery: str = RECOVERED
 
     @property
     def name(self) -> str:
@@ -54,7 +57,7 @@ FIXTURES: dict[str, str] = {}
 
 
 def fault(
-    cause: str, variant: str = "", quick: bool = False, recovery: str = "recovered"
+    cause: str, variant: str = "", quick: bool = False, recovery: str = RECOVERED
 ) -> Callable[[Injector], Injector]:
     """Registers a generator: what is before its ``yield`` breaks the lab, what is after it mends it."""
 

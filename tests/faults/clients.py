@@ -9,10 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from base import Expect, fault
+from base import LEFT, REFUSED, Expect, fault
 from lab import Lab, wait_for
 
-LEFT = "left to a person"
 SOCKET = "/run/redis-main/redis.sock"
 # Reads the clock until the time is over; KEYS[1], where given, is written first, which makes the script unkillable.
 LOOP = """
@@ -106,7 +105,7 @@ def replica_full(lab: Lab) -> Iterator[Expect]:
         yield Expect(replica)
 
 
-@fault("maxclients_reached", "primary", recovery="refused")
+@fault("maxclients_reached", "primary", recovery=REFUSED)
 def primary_full(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     with full(lab, primary):
@@ -134,7 +133,7 @@ def replica_computes(lab: Lab) -> Iterator[Expect]:
         yield Expect(replica, within=25)
 
 
-@fault("slow_command", "replica", recovery="nothing to do")
+@fault("slow_command", "replica")
 def replica_was_slow(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     lab.redis(replica, "EVAL", " ".join(LOOP.split()), "0", "3")

@@ -7,8 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from base import Expect, fault
-from clients import LEFT
+from base import LEFT, Expect, fault
 from lab import Lab, wait_for
 
 QUEUE = "unattended"
@@ -55,7 +54,7 @@ def worker_killed(lab: Lab) -> Iterator[Expect]:
     lab.on("app1", "systemctl", "start", "rq-worker@1.service")
 
 
-@fault("workers_gone", recovery="nothing to do")
+@fault("workers_gone")
 def worker_forgotten(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     lab.redis(primary, "SADD", "rq:workers", "rq:worker:lifeline-gone")

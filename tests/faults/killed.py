@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 import recover
-from base import Fault, find
+from base import RECOVERED, Fault, find
 from lab import BIN, ROOT, Lab
 from load import Load
 from recoveries_page import record
@@ -44,7 +44,7 @@ class Row:
     @property
     def good(self) -> bool:
         done = self.outcome
-        return done.became == recover.RECOVERED and not done.lost and done.second_changed == 0 and not done.error
+        return done.became == RECOVERED and not done.lost and done.second_changed == 0 and not done.error
 
     def told(self, doctor: Doctor) -> dict[str, Any]:
         """A row for the record."""
@@ -80,7 +80,7 @@ def run_until(lab: Lab, number: int) -> str:
 
 def run(fault: Fault, number: int, lab: Lab, doctor: Doctor) -> Row:
     """Load, inject, kill a recovery, recover, count, undo."""
-    outcome = recover.Outcome(fault.name, fault.cause, recover.RECOVERED, named=True)
+    outcome = recover.Outcome(fault.name, fault.cause, RECOVERED, named=True)
     row = Row(fault.name, number, "", outcome)
     injector, load = fault.inject(lab), Load(lab)
     try:

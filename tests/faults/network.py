@@ -8,8 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from base import FIXTURES, Expect, fault
-from clients import LEFT
+from base import FIXTURES, LEFT, UNABLE, Expect, fault
 from lab import Lab
 from security import kept
 
@@ -38,21 +37,45 @@ def others(lab: Lab, host: str, applications: bool = True) -> str:
     return "{ " + ", ".join(lab.addresses[name] for name in names) + " }"
 
 
-@fault("clients_cut_off", "primary", quick=True)
+@contextmanager
+def unlisted(lab: Lab, host: str, kind: str, stranger: str) -> Iterator[None]:
+    """The host's own firewall does not know another host any more, as after somebody edited it."""
+    element = ("inet", "lifeline_redis", f"redis_6379_{kind}_v4", f"{{ {lab.addresses[stranger]} }}")
+    lab.on(host, "nft", "delete", "element", *element)
+    try:
+        yield
+    finally:
+        lab.on(host, "nft", "add", "element", *element)
+
+
+@fault("clients_cut_off", "own_table", quick=True)
+def application_unlisted(lab: Lab) -> Iterator[Expect]:
+    with unlisted(lab, lab.primary(), "clients", "app1"):
+        yield Expect("app1")
+
+
+@fault("peer_cut_off", "own_table")
+def replica_unlisted(lab: Lab) -> Iterator[Expect]:
+    primary, replica = lab.primary(), lab.replicas()[0]
+    with unlisted(lab, primary, "peers", replica):
+        yield Expect(primary, also=("sentinel_cut_off", "replica_link_down"))
+
+
+@fault("clients_cut_off", "primary", quick=True, recovery=UNABLE)
 def application_dropped(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     with rules(lab, primary, f"ip saddr {lab.addresses['app1']} tcp dport 6379 drop"):
         yield Expect("app1")
 
 
-@fault("sentinel_cut_off", quick=True)
+@fault("sentinel_cut_off", quick=True, recovery=LEFT)
 def sentinel_dropped(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with rules(lab, replica, f"ip saddr {others(lab, replica, False)} tcp dport 26379 drop"):
         yield Expect(replica)
 
 
-@fault("peer_cut_off")
+@fault("peer_cut_off", recovery=LEFT)
 def replica_dropped(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with rules(lab, replica, f"ip saddr {others(lab, replica, False)} tcp dport 6379 drop"):

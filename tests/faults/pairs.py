@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 import recover
-from base import FAULTS, Expect, Fault
+from base import FAULTS, LEFT, RECOVERED, Expect, Fault
 from lab import Lab
 from load import Load
 from recoveries_page import record
@@ -47,14 +47,14 @@ class Row:
 def drawn(seed: int, pairs: int) -> list[tuple[Fault, Fault]]:
     """More pairs than are wanted, since some turn out to be in one place."""
     dice = random.Random(seed)
-    fit = [entry for entry in FAULTS if entry.recovery in (recover.RECOVERED, recover.LEFT)]
+    fit = [entry for entry in FAULTS if entry.recovery in (RECOVERED, LEFT)]
     found = [tuple(dice.sample(fit, 2)) for _ in range(pairs * 4)]
     return [(first, second) for first, second in found if first.cause != second.cause]
 
 
 def run(pair: tuple[Fault, Fault], lab: Lab, doctor: Doctor) -> Optional[Row]:
     """Inject both, diagnose, recover, count, undo; None when both are in one place."""
-    outcome = recover.Outcome(" + ".join(entry.name for entry in pair), "", recover.RECOVERED)
+    outcome = recover.Outcome(" + ".join(entry.name for entry in pair), "", RECOVERED)
     row = Row([entry.name for entry in pair], [], outcome)
     injectors, load = [entry.inject(lab) for entry in pair], Load(lab)
     expected: list[Expect] = []

@@ -23,16 +23,13 @@ from typing import Any, Optional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from base import Expect, Fault
+from base import LEFT, RECOVERED, REFUSED, UNABLE, Expect, Fault
 from lab import Lab, versions
 from load import Load
 from recoveries_page import record
 from run import FAILURES, Doctor, chosen, stamp
 
 CHANGED = re.compile(r"changed=(\d+)")
-
-# Outcomes of a recovery that are right for a fault; which of them, the injector says.
-RECOVERED, REFUSED, LEFT = "recovered", "refused", "left to a person"
 
 
 @dataclass
@@ -81,6 +78,8 @@ def recover(lab: Lab, outcome: Outcome, load: Load) -> None:
         outcome.first_write_s = round(load.first_accepted_after(asked) - asked, 1)
     elif "Nothing was changed" in run.output or "nothing was changed" in run.output:
         outcome.became = REFUSED
+    elif "the service is not back" in run.why:
+        outcome.became = UNABLE
     else:
         outcome.became = "failed"
         outcome.error = run.why[-1500:]

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from base import Expect, fault
-from clients import LEFT, Session
+from base import LEFT, REFUSED, Expect, fault
+from clients import Session
 from lab import UNIT, Lab, wait_for
 
 ACL = "/etc/redis/users-main.acl"
@@ -94,7 +94,7 @@ def observer_refused(lab: Lab) -> Iterator[Expect]:
         yield Expect(replica)
 
 
-@fault("login_refused", "everywhere", recovery="refused")
+@fault("login_refused", "everywhere", recovery=REFUSED)
 def observer_refused_everywhere(lab: Lab) -> Iterator[Expect]:
     hosts = [lab.primary(), *lab.replicas()]
     with (
@@ -151,7 +151,7 @@ def replica_expired(lab: Lab) -> Iterator[Expect]:
         yield Expect(replica)
 
 
-@fault("certificate_expired", "primary", recovery="refused")
+@fault("certificate_expired", "primary", recovery=REFUSED)
 def primary_expired(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     with served(lab, primary, certificate(lab, primary, -1)):

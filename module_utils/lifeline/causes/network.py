@@ -122,13 +122,15 @@ def _clients(case: Case) -> Iterator[Match]:
             targets = {gap.target for gap in cut}
             beyond = tuple(sorted(targets)) if targets <= _isolated(case, gaps) else ()
             lines = tuple(gap.line for gap in (*cut, *sentinels)[:6])
-            yield Match(host.name, lines, (), worst, stems_from=beyond)
+            # The rule may be on either side.
+            data = {"hosts": [host.name, *sorted(targets)]}
+            yield Match(host.name, lines, (), worst, stems_from=beyond, data=data)
 
 
 def _pairs(case: Case, kind: str) -> Iterator[Match]:
     for name, gaps in _blamed(_between(case, kind)):
         touched = {gap.viewer for gap in gaps} | {gap.target for gap in gaps}
-        yield Match(name, tuple(gap.line for gap in gaps[:6]), tuple(sorted(touched)))
+        yield Match(name, tuple(gap.line for gap in gaps[:6]), tuple(sorted(touched)), data={"hosts": sorted(touched)})
 
 
 def _packet_loss(case: Case) -> Iterator[Match]:

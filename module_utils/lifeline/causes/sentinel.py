@@ -95,10 +95,16 @@ def members(case: Case, sentinel: str = "") -> dict[str, Any]:
     return {"hosts": list(dict.fromkeys([*(server.name for server in case.servers), *watchers]))}
 
 
+def named(case: Case, watcher: Watcher) -> Optional[Server]:
+    """The live server that a sentinel names as primary, whatever that is."""
+    server = case.server(watcher.node.names)
+    return server if server is not None and server.alive else None
+
+
 def named_primary(case: Case, watcher: Watcher) -> Optional[Server]:
     """The live server that a sentinel names, when it is the primary."""
-    server = case.server(watcher.node.names)
-    return server if server is not None and server.alive and server.is_primary else None
+    server = named(case, watcher)
+    return server if server is not None and server.is_primary else None
 
 
 def flags_line(watcher: Watcher) -> str:
@@ -107,7 +113,7 @@ def flags_line(watcher: Watcher) -> str:
 
 
 def _login_refused(case: Case) -> Iterator[Match]:
-    shut_out = [watcher for watcher in knowing(case) if watcher.view.flag("down") and named_primary(case, watcher)]
+    shut_out = [watcher for watcher in knowing(case) if watcher.view.flag("down") and named(case, watcher)]
     refusals, certain = [], False
     hosts = {watcher.node.host for watcher in case.watchers}
     for server in case.servers:
