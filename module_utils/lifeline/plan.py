@@ -7,9 +7,10 @@ Source of the order and of the refusals: the project's recovery procedures; smal
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Mapping, Optional, Sequence
 
-from .remedies import BY_TOPOLOGY, FOLLOW_WITH, NEED_A_PRIMARY, NEED_AN_ANSWER, rung
+from .remedies import BRING_BACK, BY_TOPOLOGY, FOLLOW_WITH, NEED_A_PRIMARY, NEED_AN_ANSWER, rung, title
 from .restore import dispute, restore_primary
 from .steps import (
     ACT,
@@ -26,6 +27,9 @@ from .steps import (
 )
 from .surplus import surplus_between
 from .topology import AGREED, BLIND, CLUSTER, DISPUTED, EMPTY, Node, Topology, agreement
+
+# How often one run brings a server or sentinel back before it leaves that to a person.
+MOST_TRIES = 2
 
 
 def outage_began(evidence: Sequence[Mapping[str, Any]]) -> Optional[float]:
@@ -72,11 +76,27 @@ def make_plan(
         plan = restore_primary(topology, accepted)
     plan.findings = list(findings)
     _mend_causes(plan, topology, set(tried))
+    if topology.state == AGREED:
+        _give_up(plan, Counter(tried))
     plan.todo += [f"Bring host {name} back, then run recover.yml again to rejoin it." for name in topology.silent_hosts]
     if plan.verdict == HEALTHY and plan.todo:
         plan.verdict = DEGRADED
     plan.summary = plan.summary or _summary(topology, plan)
     return plan
+
+
+def _give_up(plan: Plan, tried: Mapping[str, int]) -> None:
+    """There is a primary that serves: what was tried in vain is not tried for ever, but left to a person."""
+    for action in list(plan.actions):
+        if action.remedy in BRING_BACK and tried.get(f"{action.remedy}@{action.host}", 0) >= MOST_TRIES:
+            plan.actions.remove(action)
+            if not any(item.startswith(f"{action.host}:") for item in plan.todo):
+                plan.todo.append(
+                    f"{action.host}: it was tried {MOST_TRIES} times to {title(action.remedy)}, and {action.why}. "
+                    "See its log, mend what that says, then run recover.yml again."
+                )
+    if plan.verdict == ACT and not plan.actions:
+        plan.verdict = HEALTHY
 
 
 def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:

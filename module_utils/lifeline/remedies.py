@@ -57,7 +57,8 @@ NEED_A_PRIMARY = ("reseed_config", "configure_server", "configure_sentinel", "re
 NEED_AN_ANSWER = ("configure_server", "save", "scale")
 
 # What the topology alone decides on, with arguments of its own; a finding that names one of these adds nothing.
-BY_TOPOLOGY = ("failover", "follow", "repoint_sentinel", "start_primary", "start_sentinel")
+BRING_BACK = ("follow", "repoint_sentinel", "start_primary", "start_sentinel")
+BY_TOPOLOGY = ("failover", *BRING_BACK)
 
 
 def title(identifier: str) -> str:

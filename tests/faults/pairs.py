@@ -27,6 +27,14 @@ from recoveries_page import record
 from run import FAILURES, Doctor
 
 
+class Mirrored(Lab):
+    """The lab as the second fault of a pair sees it: it takes the other replica, so that they are in two places."""
+
+    def replicas(self) -> list[str]:
+        """The primary's replicas, in reversed order."""
+        return super().replicas()[::-1]
+
+
 @dataclass
 class Row:
     """What became of a pair; ``named`` holds the names of those that were named."""
@@ -56,7 +64,7 @@ def run(pair: tuple[Fault, Fault], lab: Lab, doctor: Doctor) -> Optional[Row]:
     """Inject both, diagnose, recover, count, undo; None when both are in one place."""
     outcome = recover.Outcome(" + ".join(entry.name for entry in pair), "", RECOVERED)
     row = Row([entry.name for entry in pair], [], outcome)
-    injectors, load = [entry.inject(lab) for entry in pair], Load(lab)
+    injectors, load = [pair[0].inject(lab), pair[1].inject(Mirrored(lab.name, lab.inventory))], Load(lab)
     expected: list[Expect] = []
     try:
         doctor.begin()

@@ -166,6 +166,17 @@ def test_sentinels_that_name_a_replica_are_pointed_at_the_live_primary() -> None
     ] * 3
 
 
+def test_what_was_tried_twice_is_left_to_a_person() -> None:
+    built = Estate().kill("redis3").build()
+    assert [action.host for action in make_plan(built, tried=["follow@redis3"]).actions] == ["redis3"]
+    plan = make_plan(built, tried=["follow@redis3", "follow@redis2", "follow@redis3"])
+    assert (plan.actions, plan.verdict) == ([], "degraded")
+    assert plan.todo[0].startswith("redis3: it was tried 2 times to bring the server back as a replica")
+    # Without a primary nothing is given up: there is no service.
+    gone = Estate().kill("redis1").kill("redis3").build()
+    assert make_plan(gone, tried=["failover@redis2"] * 3).actions
+
+
 def test_a_dead_replica_starts_following_and_a_stopped_one_is_left_alone() -> None:
     estate = Estate().kill("redis2").kill("redis3")
     estate.evidence["redis3"]["units"]["redis-server@main.service"].update(active="inactive", result="success")
