@@ -68,7 +68,9 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
         changes.insert(0, "install haproxy")
     elif check and f"/etc/{name}/ca.crt" not in written:  # without its CA it cannot be judged yet
         _refuse_invalid(params, mark)
-    action = needed(before, unit_file(name) in written, running_mark(name) == mark)
+    # A process that started while a file was wrong has the right mark and the wrong file.
+    read_again = [path for path in written if path in (f"/etc/{name}/ca.crt", f"/etc/{name}/haproxy.cfg")]
+    action = needed(before, unit_file(name) in written, running_mark(name) == mark and not read_again)
     if action:
         changes.append(f"{action} {unit}")
     if before != READY:
