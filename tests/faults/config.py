@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from base import Expect, fault
+from base import LEFT, Expect, fault
 from lab import UNIT, Lab
 from ways import CONFIG, LOG, config_with, failed, shell, up_again
 
@@ -44,7 +44,7 @@ def bad_directive_in_wait(lab: Lab) -> Iterator[Expect]:
         yield Expect(replica)
 
 
-@fault("port_taken")
+@fault("port_taken", recovery=LEFT)
 def strange_listener(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     listen = "import socket, time; s = socket.create_server(('', 6379)); time.sleep(600)"
@@ -56,7 +56,7 @@ def strange_listener(lab: Lab) -> Iterator[Expect]:
     up_again(lab, replica)
 
 
-@fault("port_taken", "by_hand")
+@fault("port_taken", "by_hand", recovery=LEFT)
 def server_started_by_hand(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     lab.on(replica, "systemctl", "stop", UNIT)
@@ -68,7 +68,7 @@ def server_started_by_hand(lab: Lab) -> Iterator[Expect]:
     up_again(lab, replica)
 
 
-@fault("address_missing", "down")
+@fault("address_missing", "down", recovery=LEFT)
 def address_of_nobody(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with config_with(lab, replica, f"bind 127.0.0.1 {NOWHERE}"):
@@ -77,7 +77,7 @@ def address_of_nobody(lab: Lab) -> Iterator[Expect]:
     up_again(lab, replica)
 
 
-@fault("address_missing", "next_start")
+@fault("address_missing", "next_start", recovery=LEFT)
 def address_of_nobody_in_wait(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with config_with(lab, replica, f"bind 127.0.0.1 {NOWHERE}"):

@@ -96,7 +96,7 @@ def replica_lossy(lab: Lab) -> Iterator[Expect]:
         yield Expect(replica, within=40)
 
 
-@fault("names_unresolved", quick=True, recovery=LEFT)
+@fault("names_unresolved", quick=True, recovery=UNABLE)
 def name_gone(lab: Lab) -> Iterator[Expect]:
     path = "/etc/rq/redis.env"
     with kept(lab, "app1", path):
