@@ -43,8 +43,10 @@ options:
     description: Whether to wait also until a replica's link to its primary is up.
     type: bool
     default: false
-  link_timeout:
-    description: Seconds, with O(wait_link), after which a replica without a link that copies nothing is given up.
+  idle_timeout:
+    description:
+      - Seconds after which nothing is waited for any more though O(wait_timeout) is not over, because no process
+        listens, or, with O(wait_link), because a replica without a link copies nothing.
     type: float
     default: 60.0
   rewrite_timeout:
@@ -164,7 +166,7 @@ def main():
         "allow_down": {"type": "bool", "default": False},
         "wait_timeout": {"type": "float", "default": 10.0},
         "wait_link": {"type": "bool", "default": False},
-        "link_timeout": {"type": "float", "default": 60.0},
+        "idle_timeout": {"type": "float", "default": 60.0},
         "rewrite_timeout": {"type": "float", "default": 300.0},
         "follow_host": {"type": "str"},
         "follow_port": {"type": "int", "default": 6379},

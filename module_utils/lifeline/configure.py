@@ -130,10 +130,13 @@ class _Server:
         try:
             self.info = self.client.info("all")
             if int(self.info.get("loading", 0)):
+                self.idle_since = None
                 return "loading: it reads its data from disk"
             link = self.info.get("master_link_status", "up")
             if self.params["wait_link"] and self.info.get("role") == "slave" and link != "up":
-                self._copies_or_gives_up()
+                primary = f"{self.info.get('master_host')}:{self.info.get('master_port')}"
+                copies = bool(int(self.info.get("master_sync_in_progress", 0)))
+                self._keep_waiting(copies, f"it has no link to its primary {primary} and copies nothing")
                 return "the link to its primary is down"
             values = self.client.config_get("*")
         except CONNECTION_ERRORS as error:
@@ -143,25 +146,25 @@ class _Server:
                     f"Redis at {self.endpoint} refuses the login of {self.params['login_user'] or 'default'} ({why}): "
                     "check the password and the ACL file, or give the old one as login_password_previous."
                 ) from error
+            if why.startswith("refused") and not self.params["allow_down"]:
+                self._keep_waiting(False, "no process listens there")
             return why
         self.running = {name_of(name): value for name, value in values.items()}
         self.keys = sum(int(db["keys"]) for name, db in self.info.items() if re.fullmatch(r"db\d+", name))
         return ""
 
-    def _copies_or_gives_up(self) -> None:
-        """A copy of much data may take its time; a primary that does not answer is not waited for that long."""
+    def _keep_waiting(self, progress: bool, what: str) -> None:
+        """Loading and copying may take their time; what makes no progress for ``idle_timeout`` is given up.
+
+        Raises LifelineError.
+        """
         now = time.monotonic()
-        if int(self.info.get("master_sync_in_progress", 0)):
-            self.idle_since = None
-            return
-        self.idle_since = self.idle_since or now
-        if now - self.idle_since > self.params["link_timeout"]:
-            primary = f"{self.info.get('master_host')}:{self.info.get('master_port')}"
+        self.idle_since = None if progress else self.idle_since or now
+        if self.idle_since is not None and now - self.idle_since > self.params["idle_timeout"]:
             raise LifelineError(
-                f"Redis at {self.endpoint} has had no link to its primary {primary} for "
-                f"{self.params['link_timeout']:g} s, and copies nothing: see whether that answers, and whether it lets "
-                "replicas log in (this server's log says so); then run this again.",
-                reachable=True,
+                f"Redis at {self.endpoint} is not ready, and makes no progress for {self.params['idle_timeout']:g} s: "
+                f"{what}. Its log and its unit's journal say why; then run this again.",
+                reachable=bool(self.info),
             )
 
     # --- settings

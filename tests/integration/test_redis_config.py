@@ -292,8 +292,12 @@ def test_a_replica_without_a_primary_is_not_waited_for_as_long_as_one_that_copie
     primary.kill()
     wait_for(lambda: replica.client().info()["master_link_status"] == "down", "the broken link")
     began = time.monotonic()
-    failed = run_module("redis_config", options(replica, wait_link=True, wait_timeout=300, link_timeout=1), fails=True)
-    assert f"no link to its primary {primary.host}:{primary.port} for 1 s" in failed["msg"]
+    patient = {"wait_timeout": 300, "idle_timeout": 1}
+    failed = run_module("redis_config", options(replica, wait_link=True, **patient), fails=True)
+    assert f"no progress for 1 s: it has no link to its primary {primary.host}:{primary.port}" in failed["msg"]
+    replica.kill()
+    failed = run_module("redis_config", options(replica, **patient), fails=True)
+    assert "no progress for 1 s: no process listens there" in failed["msg"]
     assert time.monotonic() - began < 60
 
 
