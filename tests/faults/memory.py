@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from base import FIXTURES, Expect, fault
+from base import FIXTURES, LEFT, Expect, fault
 from lab import Lab, wait_for
 from ways import info, memory_limit, prop, resident, save_fails, settings, shell, up_again
 
@@ -47,7 +47,7 @@ def primary_nearly_full(lab: Lab) -> Iterator[Expect]:
         yield Expect(primary)
 
 
-@fault("fork_failed")
+@fault("fork_failed", recovery=LEFT)
 def replica_cannot_fork(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     pid = prop(lab, replica, "MainPID")
@@ -69,13 +69,13 @@ def no_overcommit(lab: Lab) -> Iterator[Expect]:
         yield Expect(lab.replicas()[0])
 
 
-@fault("huge_pages")
+@fault("huge_pages", recovery=LEFT)
 def always_huge_pages(lab: Lab) -> Iterator[Expect]:
     with kernel("/sys/kernel/mm/transparent_hugepage/enabled", "always"):
         yield Expect(lab.replicas()[0])
 
 
-@fault("memory_limit_near")
+@fault("memory_limit_near", recovery=LEFT)
 def little_memory_in_the_group(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     limit = int(resident(lab, replica) * 1.06)
