@@ -397,6 +397,13 @@ class TestRecoverysReport:
         assert found["gone"] == ["Gone for good: No trace."]
         assert "hold_release=true" in found["todo"][0]
 
+    def test_who_has_a_lease_is_at_work_where_every_host_has_named_its_dead(self):
+        run = {"requeued": 0, "left": {"live_lease": 2}, "notes": {"live_lease": "Wait."}}
+        assert report.recovered([], [run])["todo"]
+        assert report.recovered([], [run], watched=True) == {"lines": [], "gone": [], "todo": []}
+        run["left"]["completed"] = 1
+        assert report.recovered([], [run], watched=True)["todo"]
+
     def test_an_outage_without_lost_jobs_is_not_talked_about(self):
         assert report.recovered([{"held": 0}], [{"requeued": 0, "left": {"outside_window": 0}}]) == {
             "lines": [],

@@ -65,15 +65,22 @@ def held(result: Mapping[str, Any], check: bool = False) -> list[str]:
 _ELSEWHERE = ("outside_window", "held", "status_changed", "not_due", "missing")
 
 
-def left_in_window(requeued: Mapping[str, Any]) -> dict[str, int]:
-    """Jobs that a recovery left although the outage lost them, by reason, from a result of rq_requeue."""
-    return {why: count for why, count in (requeued.get("left") or {}).items() if why not in _ELSEWHERE}
+def left_in_window(requeued: Mapping[str, Any], watched: bool = False) -> dict[str, int]:
+    """Jobs that a recovery left although the outage lost them, by reason, from a result of rq_requeue.
+
+    ``watched``: every application host has said which of its workers are dead. Who then has a lease is at work.
+    """
+    elsewhere = (*_ELSEWHERE, "live_lease") if watched else _ELSEWHERE
+    return {why: count for why, count in (requeued.get("left") or {}).items() if why not in elsewhere}
 
 
-def recovered(holds: Iterable[Mapping[str, Any]], requeues: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+def recovered(
+    holds: Iterable[Mapping[str, Any]], requeues: Iterable[Mapping[str, Any]], watched: bool = False
+) -> dict[str, list[str]]:
     """What a recovery's report says about jobs, ``{lines, gone, todo}``: put back, left, lost for good, to do.
 
     ``holds`` and ``requeues`` are results of rq_hold and rq_requeue; those of tasks that did not run count for nothing.
+    ``watched``: see ``left_in_window``.
     """
     held_by = [result for result in holds if not result.get("skipped")]
     runs = [result for result in requeues if "requeued" in result]
@@ -86,10 +93,10 @@ def recovered(holds: Iterable[Mapping[str, Any]], requeues: Iterable[Mapping[str
     if gone:
         lines.append(f"Gone before that: {gone:,} or more failed jobs, whose data had expired or was evicted.")
     for run in runs:
-        lines += _run(run)
+        lines += _run(run, watched)
     lost = list(dict.fromkeys(f"Gone for good: {said}" for run in runs for said in run.get("unrecoverable") or ()))
     put_back = sum((run.get("sources") or {}).get("failed", 0) for run in runs)
-    unsettled = kept > put_back or any(left_in_window(run) for run in runs)
+    unsettled = kept > put_back or any(left_in_window(run, watched) for run in runs)
     return {"lines": lines, "gone": lost, "todo": [_TODO] if unsettled else []}
 
 
@@ -99,13 +106,13 @@ _TODO = (
 )
 
 
-def _run(run: Mapping[str, Any]) -> list[str]:
+def _run(run: Mapping[str, Any], watched: bool) -> list[str]:
     """One rq_requeue of a recovery."""
     lines = []
     if run["requeued"]:
         first, *rest = done(run)
         lines += [f"Requeued: {first}", *rest[: len(run.get("sources") or ())]]
-    lines += [line for why, count in left_in_window(run).items() for line in _excluded(why, count, run)]
+    lines += [line for why, count in left_in_window(run, watched).items() for line in _excluded(why, count, run)]
     outside = (run.get("left") or {}).get("outside_window", 0)
     if outside:
         lines.append(f"Left alone: {_jobs(outside)} lost before this outage, or nobody knows when.")
