@@ -36,6 +36,7 @@ class Fault:
     """One way to bring a cause about.
 
     ``quick``: in the subset that continuous integration runs. ``recovery``: what recover.yml has to make of it.
+    ``destroys``: the fault itself takes acknowledged jobs away, of which no copy is left.
     """
 
     cause: str
@@ -43,6 +44,7 @@ class Fault:
     inject: Injector = field(compare=False)
     quick: bool = False
     recovery: str = RECOVERED
+    destroys: bool = False
 
     @property
     def name(self) -> str:
@@ -57,12 +59,12 @@ FIXTURES: dict[str, str] = {}
 
 
 def fault(
-    cause: str, variant: str = "", quick: bool = False, recovery: str = RECOVERED
+    cause: str, variant: str = "", quick: bool = False, recovery: str = RECOVERED, destroys: bool = False
 ) -> Callable[[Injector], Injector]:
     """Registers a generator: what is before its ``yield`` breaks the lab, what is after it mends it."""
 
     def register(inject: Injector) -> Injector:
-        FAULTS.append(Fault(cause, variant, inject, quick, recovery))
+        FAULTS.append(Fault(cause, variant, inject, quick, recovery, destroys))
         return inject
 
     return register

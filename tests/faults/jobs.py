@@ -99,7 +99,7 @@ def policy_evicts(lab: Lab) -> Iterator[Expect]:
     lab.redis(primary, "CONFIG", "SET", "maxmemory-policy", "noeviction")
 
 
-@fault("data_evicted", "evicted", recovery=LEFT)
+@fault("data_evicted", "evicted", recovery=LEFT, destroys=True)
 def keys_evicted(lab: Lab) -> Iterator[Expect]:
     """Keys that come and go, until some were evicted: there is room for the application's own, which are newer."""
     primary = lab.primary()

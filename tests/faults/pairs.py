@@ -45,7 +45,8 @@ class Row:
 
     @property
     def good(self) -> bool:
-        return len(self.named) == len(self.pair) and not self.outcome.lost and not self.outcome.error
+        lost = self.outcome.lost and not self.outcome.destroys
+        return len(self.named) == len(self.pair) and not lost and not self.outcome.error
 
     def line(self) -> str:
         """For the terminal."""
@@ -62,7 +63,8 @@ def drawn(seed: int, pairs: int) -> list[tuple[Fault, Fault]]:
 
 def run(pair: tuple[Fault, Fault], lab: Lab, doctor: Doctor) -> Optional[Row]:
     """Inject both, diagnose, recover, count, undo; None when both are in one place."""
-    outcome = recover.Outcome(" + ".join(entry.name for entry in pair), "", RECOVERED)
+    names, destroys = " + ".join(entry.name for entry in pair), any(entry.destroys for entry in pair)
+    outcome = recover.Outcome(names, "", RECOVERED, destroys=destroys)
     row = Row([entry.name for entry in pair], [], outcome)
     injectors, load = [pair[0].inject(lab), pair[1].inject(Mirrored(lab.name, lab.inventory))], Load(lab)
     expected: list[Expect] = []

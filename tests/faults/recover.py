@@ -23,7 +23,7 @@ from typing import Any, Optional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from base import LEFT, RECOVERED, REFUSED, UNABLE, Expect, Fault, find
+from base import FAULTS, LEFT, RECOVERED, REFUSED, UNABLE, Expect, Fault
 from lab import Lab, versions
 from load import Load
 from recoveries_page import record, results
@@ -48,13 +48,15 @@ class Outcome:
     doubled: int = 0
     pending: int = 0
     second_changed: int = -1
+    destroys: bool = False
     error: str = ""
 
     @property
     def good(self) -> bool:
         """Whether the row is as it should be."""
         settled = (self.second_changed, self.pending) == (0, 0) or self.became != RECOVERED
-        return self.named and self.became == self.wanted and not self.lost and settled and not self.error
+        lost = self.lost and not self.destroys
+        return self.named and self.became == self.wanted and not lost and settled and not self.error
 
     def line(self) -> str:
         """For the terminal."""
@@ -89,7 +91,7 @@ def recover(lab: Lab, outcome: Outcome, load: Load) -> None:
 
 def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
     """Load, inject, diagnose, recover, count, undo."""
-    outcome = Outcome(fault.name, fault.cause, fault.recovery)
+    outcome = Outcome(fault.name, fault.cause, fault.recovery, destroys=fault.destroys)
     injector = fault.inject(lab)
     load = Load(lab)
     try:
@@ -140,12 +142,11 @@ def count(doctor: Doctor, load: Load, outcome: Outcome) -> None:
 def judge() -> int:
     """Judge the recorded rows anew: an expectation may have been wrong where the outcome was right."""
     shape = {entry.name for entry in fields(Outcome)}
+    injectors = {fault.name: fault for fault in FAULTS}
     for name, row in results()["faults"].items():
-        for fault in find(name):
-            outcome = Outcome(
-                **{**{key: value for key, value in row.items() if key in shape}, "wanted": fault.recovery}
-            )
-            record("faults", name, {**row, "wanted": outcome.wanted, "good": outcome.good})
+        now = {"wanted": injectors[name].recovery, "destroys": injectors[name].destroys}
+        outcome = Outcome(**{**{key: value for key, value in row.items() if key in shape}, **now})
+        record("faults", name, {**row, **now, "good": outcome.good})
     return 0
 
 
