@@ -36,10 +36,19 @@ for module in sorted(Path(__file__).resolve().parent.glob("*.py")):
         importlib.import_module(module.stem)
 
 # How an injector or a playbook fails.
-LEFTOVERS = tuple(
-    f"rq:{kind}:orchestrator{part}"
-    for kind, part in (("queue", ""), ("queue", ":intermediate"), ("wip", ""), ("failed", ""), ("scheduled", ""))
-)
+# Forgets the lab queue's jobs, and not their entries alone: those would be orphans.
+FORGET = """
+local queue = 'orchestrator'
+for _, list in ipairs({'rq:queue:' .. queue, 'rq:queue:' .. queue .. ':intermediate'}) do
+  for _, id in ipairs(redis.call('LRANGE', list, 0, -1)) do redis.call('DEL', 'rq:job:' .. id) end
+  redis.call('DEL', list)
+end
+for _, registry in ipairs({'wip', 'failed', 'scheduled', 'deferred'}) do
+  local entries = 'rq:' .. registry .. ':' .. queue
+  for _, id in ipairs(redis.call('ZRANGE', entries, 0, -1)) do redis.call('DEL', 'rq:job:' .. id) end
+  redis.call('DEL', entries)
+end
+"""
 FAILURES = (RuntimeError, SystemExit, subprocess.CalledProcessError)
 
 # Seconds in which a lab heals after a fault was undone.
@@ -121,7 +130,7 @@ class Doctor:
             self.until_healthy()
         self.well = False
         # What a worker had taken when it died stays for minutes, and the next recovery would have to judge it.
-        self.lab.redis(self.lab.primary(), "DEL", *LEFTOVERS)
+        self.lab.redis(self.lab.primary(), "EVAL", FORGET, "0")
 
     def until_named(self, cause: str, expect: Expect, outcome: Outcome) -> None:
         """Fills in the outcome: named in time or not, and what else was said in that run."""
