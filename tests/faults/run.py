@@ -35,7 +35,6 @@ for module in sorted(Path(__file__).resolve().parent.glob("*.py")):
     if module.stem not in ("base", "killed", "pairs", "quick", "recover", "run", "ways"):
         importlib.import_module(module.stem)
 
-# How an injector or a playbook fails.
 # Forgets the lab queue's jobs, and not their entries alone: those would be orphans.
 FORGET = """
 local queue = 'orchestrator'
@@ -49,6 +48,7 @@ for _, registry in ipairs({'wip', 'failed', 'scheduled', 'deferred'}) do
   redis.call('DEL', entries)
 end
 """
+# How an injector or a playbook fails.
 FAILURES = (RuntimeError, SystemExit, subprocess.CalledProcessError)
 
 # Seconds in which a lab heals after a fault was undone.
