@@ -11,7 +11,6 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
@@ -245,10 +244,7 @@ def _judge_all(wanted: Sequence[Unit], redis: Redis) -> list[Verdict]:
 
 def _judge(unit: Unit, state: State, redis: Redis, workers: Optional[set[int]]) -> Verdict:
     signs = _signs(unit, state, workers) if state.active == "active" else Signs()
-    if redis.suspended:
-        # A suspended worker sleeps because it was told to.
-        signs = replace(signs, sleeping=False)
-    return units.judge(unit, state, signs, redis.endpoints, time.monotonic() - state.started)
+    return units.judge(unit, state, signs, redis.endpoints, time.monotonic() - state.started, redis.suspended)
 
 
 def _signs(unit: Unit, state: State, workers: Optional[set[int]]) -> Signs:

@@ -11,13 +11,15 @@ All of these show in systemd, in /proc and in Redis; none shows in ``systemctl i
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 KINDS = ("worker", "scheduler", "web", "other")
 
 # Seconds that a unit may take after its start until it has to be registered and connected.
 GRACE = 15.0
+
+SUSPENDED = "RQ is suspended: it works again when that is lifted"
 
 PROPERTIES = (
     "Id",
@@ -181,19 +183,27 @@ def join(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def judge(unit: Unit, state: State, signs: Signs, endpoints: Sequence[str], age: float) -> Verdict:
+def judge(
+    unit: Unit, state: State, signs: Signs, endpoints: Sequence[str], age: float, suspended: bool = False
+) -> Verdict:
     """Whether a unit lost Redis.
 
     ``endpoints`` (``host:port``) are where Redis is served now; empty when that is not known. ``age`` is for how many
-    seconds the unit's main process has been running.
+    seconds the unit's main process has been running. ``suspended``: RQ is suspended. Then its worker ends as soon as it
+    has started (RQ's command line does so), systemd starts it again and again, and one that runs sleeps: as it should.
     """
+    idle = suspended and unit.kind == "worker"
+    if idle and (state.active, state.sub) == ("activating", "auto-restart"):
+        return Verdict(unit, "nothing", SUSPENDED)
     down = _down(state)
     if down:
         return Verdict(unit, *down)
-    lost = _lost(unit, signs, endpoints)
+    lost = _lost(unit, replace(signs, sleeping=signs.sleeping and not idle), endpoints)
     if not lost:
         return Verdict(unit, "nothing", "healthy")
     if age < GRACE:
+        if idle:
+            return Verdict(unit, "nothing", SUSPENDED)
         return Verdict(unit, "wait", f"started {age:.0f} s ago: {lost}")
     return Verdict(unit, "drain" if signs.busy and unit.kind == "worker" else "restart", lost)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from lifeline.units import SUSPENDED
 from modules import Modules, environment
 from redis import Redis
 from servers import Server, Servers, free_port, wait_for
@@ -67,7 +68,10 @@ if verb == "show":
             print(f"Id={name}\\nLoadState=not-found\\nActiveState=inactive\\nSubState=dead\\n")
             continue
         active = "active" if alive(unit) else "failed" if unit["active"] == "active" else unit["active"]
-        print(f"Id={name}\\nLoadState=loaded\\nActiveState={active}\\nSubState=running\\nUnitFileState={unit['enabled']}")
+        sub = "running"
+        if active == "failed" and unit.get("again"):
+            active, sub = "activating", "auto-restart"
+        print(f"Id={name}\\nLoadState=loaded\\nActiveState={active}\\nSubState={sub}\\nUnitFileState={unit['enabled']}")
         print(f"MainPID={unit['pid'] if active == 'active' else 0}\\nFragmentPath={unit['file']}")
         print(f"ExecMainStartTimestampMonotonic={int(unit['started'] * 1e6)}\\nKillMode=mixed\\n")
 elif verb == "restart":
@@ -282,6 +286,18 @@ def test_a_unit_that_has_not_read_its_new_file_is_restarted_once(host: Host) -> 
     assert reason(restarted) == f"{host.home / WORKER} changed since its start"
     assert host.pid() != pid
     assert not host.services("started").changed
+
+
+def test_a_worker_is_restarted_while_rq_is_suspended_though_rq_does_not_let_it_start(host: Host) -> None:
+    host.add_worker()
+    host.services("started")
+    host.write({name: {**unit, "again": True} for name, unit in host.read().items()})
+    host.server.client().set("rq:suspended", 1)
+    (host.home / WORKER).touch()
+    assert host.services("started", timeout=10)["restarted"] == [WORKER]
+    wait_for(lambda: "RQ is currently suspended" in (host.home / "log").read_text(), "the worker to end", 20)
+    again = host.services("recovered", timeout=10)
+    assert (again.changed, again["healthy"], reason(again)) == (False, True, SUSPENDED)
 
 
 def test_the_time_that_a_unit_takes_to_stop_does_not_count(host: Host) -> None:

@@ -146,12 +146,14 @@ def test_the_report_says_what_was_left_and_why(story: Story) -> None:
 def test_an_operators_own_steps_run_before_and_after_and_the_web_hook_is_told_once(story: Story) -> None:
     assert story.hooks
     before, after = story.hooks.told("before"), story.hooks.told("after")
-    assert set(before) == set(after) == set(story.old)
-    assert {state["verdict"] for state in before.values()} == {"act"}
+    # Sentinel may have dealt with a host that is gone before anybody looked: then there is no step, and no hook.
+    assert set(before) == set(after) <= set(story.old)
+    assert set(before) == set(story.old) or story.fault == "host"
+    assert {state["verdict"] for state in before.values()} <= {"act"}
     assert {state["verdict"] for state in after.values()} <= {"healthy", "degraded"}
     posted = {state["estate"]: state for state in story.hooks.posted}
     assert (posted, len(story.hooks.posted)) == (after, len(after))
-    assert all(posted[name]["findings"] for name in story.old)
+    assert all(state["findings"] for state in posted.values())
     assert not [name for name, run in story.runs.items() if TOKEN in run.output]
 
 

@@ -22,6 +22,18 @@ WEB = Unit("rq-web.service", "web", "http://127.0.0.1:8000/health")
 WELL = Signs(connections=(HERE, HERE), registered=True)
 
 
+def test_a_worker_does_not_start_while_rq_is_suspended() -> None:
+    ended = State(WORKER.name, active="activating", sub="auto-restart")
+    young = (Signs(), [HERE], 1.0)
+    assert units.judge(WORKER, ended, *young).action == "restart"
+    assert units.judge(WORKER, ended, *young, suspended=True).action == "nothing"
+    assert units.judge(WORKER, State(WORKER.name), *young).action == "wait"
+    assert units.judge(WORKER, State(WORKER.name), *young, suspended=True).action == "nothing"
+    assert units.judge(WORKER, State(WORKER.name), Signs(), [HERE], 60.0, suspended=True).action == "restart"
+    dead = State(WORKER.name, active="failed", sub="failed")
+    assert units.judge(WORKER, dead, *young, suspended=True).action == "restart"
+
+
 def judge(unit: Unit, signs: Signs, age: float = 60.0, state: Optional[State] = None) -> tuple[str, str]:
     verdict = units.judge(unit, state or State(unit.name), signs, [HERE], age)
     return verdict.action, verdict.reason

@@ -133,10 +133,13 @@ def outcome_text(
 
 
 def _primary_was_hit(first: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
-    """Whether writes may have been lost with a primary: it was not there, another is now, or it was hit."""
+    """Whether writes may have been lost with a primary: it was not there, another is now, it was hit, or a server died
+    or lost data that Sentinel may have replaced before anybody looked."""
     before, after = (look.get("primary") or {} for look in (first, last))
-    hit = {finding["where"] for finding in first["plan"]["findings"]}
-    return not before or before.get("name") != after.get("name") or before.get("name") in hit
+    findings = [finding for finding in first["plan"]["findings"] if finding["severity"] != "info"]
+    hit = {finding["where"] for finding in findings}
+    died = any(finding["family"] in ("process", "data") for finding in findings)
+    return not before or before.get("name") != after.get("name") or before.get("name") in hit or died
 
 
 def _causes(findings: Sequence[Mapping[str, Any]]) -> str:
