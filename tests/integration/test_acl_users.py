@@ -142,6 +142,14 @@ def test_sentinel_fails_over_and_can_do_no_more(redis_server: Servers, server: S
     def state(user: str) -> Any:
         return watchers[0].client(user).execute_command("SENTINEL MASTERS")["estate"]
 
+    def told(one: Server) -> dict[str, Any]:
+        """INFO; nothing where Sentinel closes the connection, as it does on a server that it reconfigures."""
+        try:
+            found: dict[str, Any] = one.client("operator").info()
+        except redis.exceptions.ConnectionError:
+            return {}
+        return found
+
     for user in ("operator", "observer", "application"):
         wait_for(lambda user=user: state(user)["num-other-sentinels"] == 2, "the sentinels see each other", 20)
         wait_for(lambda user=user: state(user)["num-slaves"] == 2, "the sentinels see the replicas", 20)
@@ -150,8 +158,8 @@ def test_sentinel_fails_over_and_can_do_no_more(redis_server: Servers, server: S
     wait_for(lambda: state("operator")["port"] != server.port, "the failover", 30)
     new = next(copy for copy in copies if copy.port == state("operator")["port"])
     server.thaw()
-    wait_for(lambda: server.client("operator").info()["role"] == "slave", "the old primary follows", 30)
-    wait_for(lambda: new.client("operator").info()["connected_slaves"] == 2, "both follow the new one", 30)
+    wait_for(lambda: told(server).get("role") == "slave", "the old primary follows", 30)
+    wait_for(lambda: told(new).get("connected_slaves") == 2, "both follow the new one", 30)
     for one in (server, *copies, *watchers):
         assert denials(one) == [], one.port
     documented = {
