@@ -45,8 +45,7 @@ class Row:
 
     @property
     def good(self) -> bool:
-        lost = self.outcome.lost and not self.outcome.destroys
-        return len(self.named) == len(self.pair) and not lost and not self.outcome.error
+        return len(self.named) == len(self.pair) and self.outcome.keeps and not self.outcome.error
 
     def line(self) -> str:
         """For the terminal."""

@@ -52,11 +52,15 @@ class Outcome:
     error: str = ""
 
     @property
+    def keeps(self) -> bool:
+        """Whether no acknowledged job was lost but to the fault itself."""
+        return not self.lost or self.destroys
+
+    @property
     def good(self) -> bool:
         """Whether the row is as it should be."""
         settled = (self.second_changed, self.pending) == (0, 0) or self.became != RECOVERED
-        lost = self.lost and not self.destroys
-        return self.named and self.became == self.wanted and not lost and settled and not self.error
+        return self.named and self.became == self.wanted and self.keeps and settled and not self.error
 
     def line(self) -> str:
         """For the terminal."""

@@ -119,6 +119,7 @@ class Host:
 
     def __init__(self, home: Path, server: Server, run_module: Modules) -> None:
         self.home = home
+        self.status = home / "status"
         self.server = server
         self._run = run_module
         (home / "bin").mkdir()
@@ -154,6 +155,13 @@ class Host:
     def add_worker(self, name: str = WORKER) -> None:
         python = environment("rq-1.16", ("rq==1.16.2", "redis==5.2.1", "click<8.2"))
         self.add(name, str(python), "-m", "rq.cli", "worker", "--url", self.url, "orchestrator")
+
+    def add_web(self) -> dict[str, Any]:
+        """A web application whose health is what the file ``status`` says; its options for the module."""
+        port = free_port()
+        self.status.write_text("200")
+        self.add("rq-web.service", sys.executable, "-c", HEALTH, str(port), str(self.status))
+        return {"name": "rq-web", "kind": "web", "health_url": f"http://127.0.0.1:{port}/health"}
 
     def services(
         self, state: str, *units: dict[str, Any], check: bool = False, fails: bool = False, **options: Any
@@ -301,11 +309,7 @@ def test_a_worker_is_restarted_while_rq_is_suspended_though_rq_does_not_let_it_s
 
 
 def test_the_time_that_a_unit_takes_to_stop_does_not_count(host: Host) -> None:
-    port = free_port()
-    status = host.home / "status"
-    status.write_text("200")
-    host.add("rq-web.service", sys.executable, "-c", HEALTH, str(port), str(status))
-    web = {"name": "rq-web", "kind": "web", "health_url": f"http://127.0.0.1:{port}/health"}
+    web = host.add_web()
     host.services("started", web)
     host.write({name: {**unit, "stops_in": 5} for name, unit in host.read().items()})
     (host.home / "rq-web.service").touch()
@@ -326,18 +330,14 @@ def test_instances_in_excess_are_stopped(host: Host) -> None:
 
 @pytest.mark.parametrize("heals", [True, False], ids=["heals", "stays"])
 def test_a_web_application_gets_time_before_it_is_restarted(host: Host, heals: bool) -> None:
-    port = free_port()
-    status = host.home / "status"
-    status.write_text("200")
-    host.add("rq-web.service", sys.executable, "-c", HEALTH, str(port), str(status))
-    web = {"name": "rq-web", "kind": "web", "health_url": f"http://127.0.0.1:{port}/health"}
+    web = host.add_web()
     host.services("started", web)
     host.age()
     pid = host.pid("rq-web.service")
-    status.write_text("503")
+    host.status.write_text("503")
     if heals:
         # As soon as the module has asked once, the application is well again.
-        threading.Thread(target=answer_well, args=(status, host.home / "asked")).start()
+        threading.Thread(target=answer_well, args=(host.status, host.home / "asked")).start()
     result = host.services("recovered", web, timeout=3, fails=not heals)
     if heals:
         assert (result.changed, host.pid("rq-web.service")) == (False, pid)

@@ -20,7 +20,7 @@ PLAY = """
       ansible.builtin.assert:
         that: false
         fail_msg: not this one
-      ignore_errors: true
+      ignore_errors: true  # an ignored failure must not be named
     - name: Fail in one place
       ansible.builtin.fail:
         msg: "a sentence, long enough to be folded: {{ 'and on ' * 20 }}{{ inventory_hostname }}"
