@@ -71,8 +71,9 @@ def _plan_memory(result: Raise, room: Room, asked: int, factor: float, when_perc
     # 0 is no limit at all.
     if room.maxmemory == 0 or (not asked and room.used_memory * 100 < room.maxmemory * when_percent):
         return
-    wanted = asked or int(max(room.maxmemory, room.used_memory) * factor)
-    given = min(wanted, room.ceiling) // STEP * STEP
+    # Rounded up, or a server of a few MiB would get nothing.
+    wanted = asked or -int(-max(room.maxmemory, room.used_memory) * factor // STEP) * STEP
+    given = min(wanted, room.ceiling // STEP * STEP)
     if given > room.maxmemory:
         result.maxmemory = given
     if wanted > room.ceiling and room.ceiling < max(asked, wanted):

@@ -26,6 +26,12 @@ def test_what_is_nearly_used_up_is_raised_and_then_has_room() -> None:
     assert plan(after, 0, 0, 1.5, 80).maxmemory is None
 
 
+def test_an_almost_empty_server_at_a_tiny_limit_gets_room_too() -> None:
+    tiny = replace(FULL, maxmemory=2 * MIB, used_memory=4 * MIB)
+    assert plan(tiny, 0, 0, 1.5, 80).maxmemory == 16 * MIB
+    assert plan(tiny, 5_000_000, 0, 1.5, 80).maxmemory == 5_000_000
+
+
 def test_the_host_is_the_limit_and_says_so() -> None:
     found = plan(replace(FULL, ceiling=1200 * MIB), 0, 0, 1.5, 80)
     assert found.maxmemory == 1200 * MIB
