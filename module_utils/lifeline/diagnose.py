@@ -241,7 +241,7 @@ def _finding(sighting: Sighting, consequences: Sequence[Sighting]) -> Finding:
         unknown=cause.is_symptom,
         at_risk=cause.at_risk,
         avoid=cause.avoid,
-        task=cause.task,
+        task="" if match.by_hand else cause.task,
         data=dict(match.data),
         consequences=[
             {

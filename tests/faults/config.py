@@ -68,7 +68,7 @@ def server_started_by_hand(lab: Lab) -> Iterator[Expect]:
     up_again(lab, replica)
 
 
-@fault("address_missing", "down", recovery=LEFT)
+@fault("address_missing", "down")
 def address_of_nobody(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with config_with(lab, replica, f"bind 127.0.0.1 {NOWHERE}"):
@@ -77,7 +77,7 @@ def address_of_nobody(lab: Lab) -> Iterator[Expect]:
     up_again(lab, replica)
 
 
-@fault("address_missing", "next_start", recovery=LEFT)
+@fault("address_missing", "next_start")
 def address_of_nobody_in_wait(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with config_with(lab, replica, f"bind 127.0.0.1 {NOWHERE}"):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from base import Expect, fault
+from base import REFUSED, Expect, fault
 from lab import SENTINEL_UNIT, UNIT, Lab, wait_for
 from process import TRACES
 
@@ -45,6 +45,17 @@ def all_servers_and_sentinels(lab: Lab) -> Iterator[Expect]:
     yield Expect(primary, also=ALL_DOWN)
     start(lab, primary, *replicas)
     start(lab, *HOSTS, unit=SENTINEL_UNIT)
+
+
+@fault("process_dead", "out_of_sight", recovery=REFUSED)
+def all_servers_and_the_primarys_host(lab: Lab) -> Iterator[Expect]:
+    """The newest copy may lie where nobody can look: only a person's word lets another go on."""
+    primary, replicas = lab.primary(), lab.replicas()
+    kill_all(lab, UNIT, *replicas, primary)
+    lab.cut_power(primary)
+    yield Expect(replicas[0], also=(*ALL_DOWN, "host_gone"))
+    lab.power_on(primary)
+    start(lab, *replicas)
 
 
 @fault("process_dead", "old_copy")

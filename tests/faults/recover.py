@@ -30,17 +30,23 @@ from recoveries_page import record, results
 from run import FAILURES, Doctor, chosen, stamp
 
 CHANGED = re.compile(r"changed=(\d+)")
+# What a refusal that is about data tells a person to add.
+OPTIONS = re.compile(r"-e recover_accept_data_loss=[\w,.-]+(?: -e recover_accept_data_loss_bytes=-?\d+)?")
 
 
 @dataclass
 class Outcome:
-    """What became of one fault. Times are seconds from the start of recover.yml."""
+    """What became of one fault. Times are seconds from the start of recover.yml.
+
+    ``accepted``: what became of it with the options that a refusal about data names; empty where none did.
+    """
 
     fault: str
     cause: str
     wanted: str
     named: bool = False
     became: str = ""
+    accepted: str = ""
     first_write_s: float = 0.0
     exit_s: float = 0.0
     acknowledged: int = 0
@@ -53,14 +59,15 @@ class Outcome:
 
     @property
     def keeps(self) -> bool:
-        """Whether no acknowledged job was lost but to the fault itself."""
-        return not self.lost or self.destroys
+        """Whether no acknowledged job was lost but to the fault itself, or by a person's word."""
+        return not self.lost or self.destroys or bool(self.accepted)
 
     @property
     def good(self) -> bool:
         """Whether the row is as it should be."""
         settled = (self.second_changed, self.pending) == (0, 0) or self.became != RECOVERED
-        return self.named and self.became == self.wanted and self.keeps and settled and not self.error
+        lifted = self.accepted in ("", RECOVERED, LEFT)
+        return self.named and self.became == self.wanted and lifted and self.keeps and settled and not self.error
 
     def line(self) -> str:
         """For the terminal."""
@@ -75,22 +82,28 @@ class Outcome:
 
 
 def recover(lab: Lab, outcome: Outcome, load: Load) -> None:
-    """Run recover.yml twice and fill in what became of the estate."""
-    asked = time.time()
-    run = lab.playbook("recover.yml", check=False)
-    outcome.exit_s = round(run.seconds, 1)
-    if run.status == 0:
-        outcome.became = LEFT if "For you: nothing." not in run.output else RECOVERED
-        outcome.first_write_s = round(load.first_accepted_after(asked) - asked, 1)
-    elif "Nothing was changed" in run.output or "nothing was changed" in run.output:
-        outcome.became = REFUSED
-    elif "the service is not back" in run.why:
-        outcome.became = UNABLE
-    else:
-        outcome.became = "failed"
-        outcome.error = run.why[-1500:]
+    """Run recover.yml twice, once more by its word where it refuses for data's sake; fill in what became of it."""
+    outcome.became, told = attempt(lab, outcome, load)
+    options = OPTIONS.search(told)
+    if outcome.became == REFUSED and options:
+        outcome.accepted, told = attempt(lab, outcome, load, *options[0].split())
+    if "failed" in (outcome.became, outcome.accepted):
+        outcome.error = told
     again = lab.playbook("recover.yml", check=False)
     outcome.second_changed = sum(int(count) for count in CHANGED.findall(again.output))
+
+
+def attempt(lab: Lab, outcome: Outcome, load: Load, *options: str) -> tuple[str, str]:
+    """Run recover.yml once; what became of the estate, and what was said about a run that failed."""
+    asked = time.time()
+    run = lab.playbook("recover.yml", *options, check=False)
+    outcome.exit_s = round(run.seconds, 1)
+    if run.status == 0:
+        outcome.first_write_s = round(load.first_accepted_after(asked) - asked, 1)
+        return LEFT if "For you: nothing." not in run.output else RECOVERED, ""
+    if "Nothing was changed" in run.output or "nothing was changed" in run.output:
+        return REFUSED, run.output
+    return UNABLE if "the service is not back" in run.why else "failed", run.why[-1500:]
 
 
 def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:

@@ -26,8 +26,9 @@ HEAD = """# What recover.yml makes of each fault
 Written from `tests/faults/recoveries.json`, which `make recover-faults` fills; change it there. Each fault is brought
 about on real hosts of the lab while an application enqueues 5 jobs a second; then `recover.yml` runs twice. *Became*
 is right when it is what the row wants: recovered, refused with nothing changed, or left to a person with the step
-named. Times are seconds from the start of `recover.yml`. A job that a worker had taken and never started is waited
-for: such a run takes a minute longer.
+named. Where it refuses for the data's sake, it runs once more with the options that it named. Times are seconds from
+the start of `recover.yml`. A job that a worker had taken and never started is waited for: such a run takes a minute
+longer.
 """
 TITLES = {
     "faults": "One fault",
@@ -69,6 +70,8 @@ def page(known: Mapping[str, Mapping[str, Any]]) -> str:
 def _line(name: str, row: Mapping[str, Any]) -> str:
     became = row["became"] or "no outcome"
     wanted = "" if became == row["wanted"] else f" (wanted: {row['wanted']})"
+    if row.get("accepted"):
+        became += f"; {row['accepted']} with the options that it named"
     changed = "-" if row["second_changed"] < 0 else row["second_changed"]
     cells = (
         "yes" if row["named"] else "no", became + wanted, f"{row['first_write_s']:.1f}", f"{row['exit_s']:.1f}",

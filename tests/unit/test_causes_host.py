@@ -333,3 +333,11 @@ def test_a_data_disk_that_the_next_rewrite_does_not_fit_on() -> None:
     made.evidence["redis2"]["files"]["aof"]["size"] = 3 * GIB
     (finding,) = made.findings().values()
     assert finding["id"] == "disk_nearly_full"
+
+
+@pytest.mark.parametrize(
+    ("missing", "task"), [("192.0.2.9", "reseed_config"), ("192.0.2.2", ""), ("", "")], ids=["drift", "own", "late"]
+)
+def test_only_an_address_that_the_inventory_does_not_give_is_taken_out_of_the_file(missing: str, task: str) -> None:
+    made = part("start", dead("address_missing"), addresses={missing: False} if missing else {"127.0.0.1": True})
+    assert made.findings()["address_missing", "redis2"]["task"] == task

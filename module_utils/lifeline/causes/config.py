@@ -80,6 +80,9 @@ def _address_missing(case: Case) -> Iterator[Match]:
             reach(case, server) if failing else (),
             grade(case, server) if failing else WARNING,
             CERTAIN if missing else LIKELY,
+            {"addresses": missing},
+            # An address of the inventory is the host's to give back; one that has come late needs a start only.
+            by_hand=not missing or server.node.host in missing,
         )
 
 
@@ -172,6 +175,7 @@ CAUSES = (
         "Do not bind 0.0.0.0: the server becomes reachable from networks that it was kept from.",
         _address_missing,
         DEATHS,
+        task="reseed_config",
     ),
     Cause(
         "files_denied",
