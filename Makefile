@@ -120,8 +120,8 @@ docs: $(READY) ## Write the pages that come from the code: docs/faults.md, the t
 
 .PHONY: controls
 controls: $(READY) ## Make every control fail on the lab, then mend what can be mended (CONTROLS="RDS-001 ... --quick")
-	@$(PYTHON) tests/controls/run.py $(CONTROLS)
-	@$(PYTHON) tests/controls/run.py --mend $(CONTROLS)
+	@$(PYTHON) tests/controls/run.py --record $(CONTROLS)
+	@$(PYTHON) tests/controls/run.py --record --mend $(CONTROLS)
 	@$(PYTHON) tests/controls/distribution.py
 
 .PHONY: faults-quick

@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 import mutations  # noqa: F401 - registers them
 from base import MUTATIONS, Expect, Mutation
-from lab import Lab
+from control_docs import record
+from lab import Lab, versions
 
 # A busy machine must not look like a host that does not answer.
 PATIENT = ("-e", "redis_compliance_patience=15")
@@ -129,6 +130,7 @@ def main() -> int:
     parser.add_argument("--together", type=int, default=1, help="how many at once; their failures must be just theirs")
     parser.add_argument("--mend", action="store_true")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--record", action="store_true", help="put the outcomes into docs/compliance.md")
     arguments = parser.parse_args()
     chosen = [
         entry
@@ -146,7 +148,9 @@ def main() -> int:
     if before:
         raise SystemExit(f"the lab is not in order before anything was broken: {before}")
     victim = lab.replicas()[-1]
-    act = mend if arguments.mend else together
+    act, kind = (mend, "mended") if arguments.mend else (together, "judged")
+    server = lab.redis(victim, "INFO", "server").partition("redis_version:")[2].split()[0]
+    told = {"date": versions()["date"], "redis": server}
     bad = 0
     for group in grouped(chosen, MENDED_AT_ONCE if arguments.mend else arguments.together):
         try:
@@ -156,7 +160,9 @@ def main() -> int:
             wrong = dict.fromkeys((entry.control for entry in group), text)
         for control in dict.fromkeys([*(entry.control for entry in group), *wrong]):
             print(f"{'FAIL' if control in wrong else 'ok  '} {control} {wrong.get(control, '')}".rstrip(), flush=True)
-        print(f"     {len(group)} {'mended' if arguments.mend else 'judged'} in {judge.seconds:.1f} s", flush=True)
+        print(f"     {len(group)} {kind} in {judge.seconds:.1f} s", flush=True)
+        if arguments.record:
+            record(kind, {entry.control: {**told, "good": not wrong} for entry in group})
         bad += len(wrong)
     left = judge.failing()
     print(f"\n{len(chosen)} mutations, {bad} wrong answers; left behind: {left or 'nothing'}")

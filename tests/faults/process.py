@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from base import Expect, fault
+from base import LEFT, Expect, fault
 from lab import UNIT, Lab, wait_for
 from ways import DATA, MIB, config_with, linked, memory_limit, prop, resident, shell, unit_with, up_again
 
@@ -63,7 +63,7 @@ def replica_segfaults(lab: Lab) -> Iterator[Expect]:
     up_again(lab, replica)
 
 
-@fault("server_crashed", "back")
+@fault("server_crashed", "back", recovery=LEFT)
 def replica_segfaults_and_comes_back(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     lab.on(replica, "systemctl", "kill", "--kill-whom=main", "--signal=SEGV", UNIT)
@@ -72,7 +72,7 @@ def replica_segfaults_and_comes_back(lab: Lab) -> Iterator[Expect]:
     lab.on(replica, "systemctl", "reset-failed", UNIT)
 
 
-@fault("oom_killed")
+@fault("oom_killed", recovery=LEFT)
 def replica_out_of_memory(lab: Lab) -> Iterator[Expect]:
     replica, primary = lab.replicas()[0], lab.primary()
     pid = prop(lab, replica, "MainPID")
