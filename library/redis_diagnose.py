@@ -160,6 +160,10 @@ diagnosis:
       description: When the trouble that still shows began, in seconds since 1970; null when none shows.
       type: float
       sample: 1790000000.0
+    promoted_at:
+      description: When a replica last became a primary by the logs, in seconds since 1970; null when none tells.
+      type: float
+      sample: 1790000006.0
     parties:
       description: Who says what of whom; what the picture in the report is drawn from.
       type: dict

@@ -80,8 +80,9 @@ class Sighting:
 class Diagnosis:
     """What ``redis_diagnose`` returns, as plain data by ``as_dict``.
 
-    ``parties``: who says what of whom (``parties.py``). ``unjudged``: ids of causes that could not be judged, which is
-    a fault of Lifeline's.
+    ``outage_began``: when the trouble that shows began; ``promoted_at``: when a replica last became a primary, by the
+    logs. Both are seconds since 1970, None where nothing tells. ``parties``: who says what of whom (``parties.py``).
+    ``unjudged``: ids of causes that could not be judged, which is a fault of Lifeline's.
     """
 
     version: int
@@ -93,6 +94,7 @@ class Diagnosis:
     plan: dict[str, Any]
     topology: dict[str, Any]
     outage_began: Optional[float]
+    promoted_at: Optional[float]
     parties: dict[str, Any] = field(default_factory=dict)
     unjudged: list[str] = field(default_factory=list)
 
@@ -136,6 +138,7 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
         plan=plan.as_dict(),
         topology=topology.as_dict(),
         outage_began=outage_began([host.facts.plain for host in case.hosts.values()]),
+        promoted_at=_promoted_at(case),
         parties=parties(case),
         unjudged=unjudged,
     ).as_dict()
@@ -253,6 +256,11 @@ def _finding(sighting: Sighting, consequences: Sequence[Sighting]) -> Finding:
             for other in consequences
         ],
     )
+
+
+def _promoted_at(case: Case) -> Optional[float]:
+    logged = (server.logged("promoted") for server in case.servers)
+    return max((found.number("last") for found in logged if found is not None), default=None)
 
 
 def _verdict(case: Case, findings: Sequence[Finding]) -> str:

@@ -7,14 +7,16 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
-from estates import Estate
+import pytest
+from estates import NOW, Estate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lifeline.diagnose import plan_from_evidence
 from lifeline.incident import work
 from lifeline.report.incident import incident, incident_markdown, incident_page
+from lifeline.report.text import outcome_text
 
 HOSTILE = "<script>alert(1)</script> [x](http://evil) \x1b[31m"
 
@@ -48,6 +50,25 @@ def test_the_timeline_runs_from_the_first_sign_to_the_end() -> None:
     entries = incident(a_run())["timeline"]
     assert [entry["at"] for entry in entries] == [99.0, 100.0, 103.0, 105.0, 110.0, 120.0]
     assert "2 times" in entries[0]["what"]
+
+
+@pytest.mark.parametrize(
+    ("promoted_at", "told"), [(None, False), (40.0, False), (106.0, True)], ids=["never", "earlier", "in this outage"]
+)
+def test_writes_are_called_lost_where_a_primary_was_replaced_in_this_outage(
+    promoted_at: Optional[float], told: bool
+) -> None:
+    run = a_run()
+    first = {**run["first"], "promoted_at": promoted_at}
+    gone = "Gone for good: what it had acknowledged."
+    lines = outcome_text("orders", first, run["last"], 9.0, {"jobs": {"gone": [gone], "todo": []}})
+    assert (gone in lines) is told
+
+
+def test_a_failover_is_seen_in_the_log_of_the_new_primary() -> None:
+    made = Estate().log("redis1", "promoted", "MASTER MODE enabled (user request from 'id=5 cmd=exec')", ago=20)
+    assert made.diagnose()["promoted_at"] == NOW - 20
+    assert Estate().diagnose()["promoted_at"] is None
 
 
 def test_a_recovery_without_a_proof_has_no_recovery_time() -> None:

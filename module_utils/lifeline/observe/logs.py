@@ -77,6 +77,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
         r"Unable to AUTH to|(?:MASTER|Master|PRIMARY|Primary) .*(?:NOAUTH|NOPERM|WRONGPASS)",
     ),
     ("linked", r"Successful partial resynchronization|(?:MASTER|PRIMARY) <-> REPLICA sync: Finished with success"),
+    ("promoted", r"(?:MASTER|PRIMARY) MODE enabled"),
     ("no_good_replica", r"-failover-abort-no-good-slave"),
     ("rebooted", r"[+]reboot master"),
     ("tilt", r"[+]tilt"),

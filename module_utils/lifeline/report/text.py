@@ -89,6 +89,9 @@ def _wrapped(label: str, text: str) -> str:
     )
 
 
+# By how many seconds the clocks of two hosts may differ, and a failover still be of the outage that began before it.
+CLOCKS_S = 30.0
+
 _VERDICTS = {"healthy": "in service", "degraded": "in service, something is left to do"}
 
 
@@ -133,13 +136,13 @@ def outcome_text(
 
 
 def _primary_was_hit(first: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
-    """Whether writes may have been lost with a primary: it was not there, another is now, it was hit, or a server died
-    or lost data that Sentinel may have replaced before anybody looked."""
+    """Whether writes may have been lost with a primary: it was not there, another is now, it was hit, or a replica took
+    over in this outage before anybody looked."""
     before, after = (look.get("primary") or {} for look in (first, last))
-    findings = [finding for finding in first["plan"]["findings"] if finding["severity"] != "info"]
-    hit = {finding["where"] for finding in findings}
-    died = any(finding["family"] in ("process", "data") for finding in findings)
-    return not before or before.get("name") != after.get("name") or before.get("name") in hit or died
+    hit = {finding["where"] for finding in first["plan"]["findings"] if finding["severity"] != "info"}
+    began, promoted = first.get("outage_began"), first.get("promoted_at")
+    replaced = bool(hit) and promoted is not None and promoted >= (began or 0) - CLOCKS_S
+    return not before or before.get("name") != after.get("name") or before.get("name") in hit or replaced
 
 
 def _causes(findings: Sequence[Mapping[str, Any]]) -> str:
