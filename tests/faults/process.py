@@ -99,7 +99,7 @@ def replica_loads_too_slowly(lab: Lab) -> Iterator[Expect]:
     up_again(lab, replica)
 
 
-@fault("server_loading")
+@fault("server_loading", recovery=LEFT)
 def replica_loads(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with config_with(lab, replica, "key-load-delay 3000000"):
@@ -110,7 +110,7 @@ def replica_loads(lab: Lab) -> Iterator[Expect]:
     up_again(lab, replica)
 
 
-@fault("stopped_by_hand")
+@fault("stopped_by_hand", recovery=LEFT)
 def replica_stopped(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     lab.on(replica, "systemctl", "stop", UNIT)
@@ -118,7 +118,7 @@ def replica_stopped(lab: Lab) -> Iterator[Expect]:
     lab.on(replica, "systemctl", "start", UNIT)
 
 
-@fault("stopped_by_hand", "masked")
+@fault("stopped_by_hand", "masked", recovery=LEFT)
 def replica_masked(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     lab.on(replica, "systemctl", "mask", "--runtime", "--now", UNIT)
