@@ -33,6 +33,7 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy("configure_server", MEND, "bring the running server to the inventory's settings, users and certificate"),
     Remedy("configure_sentinel", UNJAM, "give the sentinel its files, passwords and the live primary"),
     Remedy("renew_logins", ADMIT, "bring users and passwords of the host's server and sentinel to the inventory's"),
+    Remedy("patient_start", MEND, "let it load for up to an hour at its starts, until the host boots"),
     Remedy("scale", MEND, "give the server more room, as far as its host has it"),
     Remedy("kill_script", MEND, "end the script that blocks the server"),
     Remedy("save", MEND, "save the data again, now that it can be"),

@@ -264,6 +264,7 @@ CAUSES = (
         "Do not delete the append-only file or the snapshot to make it start faster: that is the data.",
         _start_timeout,
         ("server_loading", *DEATHS),
+        task="patient_start",
     ),
     Cause(
         "start_limit",
