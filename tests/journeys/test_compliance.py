@@ -16,18 +16,28 @@ from test_recovery import changed
 
 # What no program can tell, until the inventory names the record of who looked.
 MANUAL = {"RDS-011", "RDS-031", "RDS-045", "HST-011"}
+# What the hosts of a scenario do without, and why.
+WAIVED = {
+    "HST-006": "containers with one filesystem each",
+    "RDS-011": "short passwords with every odd character, to be found where they leak",
+    "RDS-032": "a choice of the inventory's; the scenarios test what is lost without it",
+}
+WAIVERS = [
+    {"control": control, "reason": reason, "owner": "the scenario", "expires": "2035-12-31"}
+    for control, reason in WAIVED.items()
+]
 
 
 @pytest.fixture(scope="module")
 def judged(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Path]]:
     reports = tmp_path_factory.mktemp("compliance")
-    options = ("-e", "compliance_fail_on=low", "-e", "redis_compliance_patience=15")
-    yield (
-        scene.playbook(
-            "playbooks/compliance.yml", *options, "-e", f"compliance_report_dir={reports}", check=False
-        ),
-        reports,
-    )  # fmt: skip
+    options = {
+        "compliance_fail_on": "low",
+        "compliance_waivers": WAIVERS,
+        "compliance_report_dir": str(reports),
+        "redis_compliance_patience": 15,
+    }
+    yield scene.playbook("playbooks/compliance.yml", "-e", json.dumps(options), check=False), reports
 
 
 def report(judged: tuple[Run, Path], estate: Estate) -> dict[str, Any]:
@@ -42,7 +52,8 @@ def test_a_provisioned_estate_keeps_every_control(judged: tuple[Run, Path], esta
     bad = [(row["control"], row["where"], row["evidence"]) for row in rows if row["status"] in ("fail", "error")]
     assert not bad
     assert {row["control"] for row in rows if row["status"] == "manual"} <= MANUAL
-    assert {row["where"] for row in rows if row["status"] == "pass"} >= set(estate.hosts)
+    assert {row["control"] for row in rows if row["status"] == "waived"} <= set(WAIVED)
+    assert {row["where"] for row in rows if row["status"] == "pass"} >= set(estate.servers)
 
 
 def test_the_run_succeeds_and_changes_nothing(judged: tuple[Run, Path]) -> None:
