@@ -30,8 +30,8 @@ from recoveries_page import record, results
 from run import FAILURES, Doctor, chosen, stamp
 
 CHANGED = re.compile(r"changed=(\d+)")
-# What a refusal that is about data tells a person to add.
-OPTIONS = re.compile(r"-e recover_accept_data_loss=[\w,.-]+(?: -e recover_accept_data_loss_bytes=-?\d+)?")
+# What a refusal that is about data tells a person to add; the terminal wraps it.
+OPTIONS = re.compile(r"-e\s+recover_accept_data_loss=[\w,.-]+(?:\s+-e\s+recover_accept_data_loss_bytes=-?\d+)?")
 
 
 @dataclass
