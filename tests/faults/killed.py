@@ -82,7 +82,7 @@ def run(fault: Fault, number: int, lab: Lab, doctor: Doctor) -> Row:
     """Load, inject, kill a recovery, recover, count, undo."""
     outcome = recover.Outcome(fault.name, fault.cause, RECOVERED, named=True)
     row = Row(fault.name, number, "", outcome)
-    injector, load = fault.inject(lab), Load(lab)
+    injector, load = fault.inject(lab), Load(lab, rate=recover.RATE)
     try:
         doctor.begin()
         load.start()

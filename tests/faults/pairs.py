@@ -68,7 +68,7 @@ def run(faults: Sequence[Fault], lab: Lab, doctor: Doctor) -> Optional[Row]:
     names, destroys = " + ".join(entry.name for entry in faults), any(entry.destroys for entry in faults)
     outcome = recover.Outcome(names, "", RECOVERED, destroys=destroys)
     row = Row(faults, [], outcome)
-    mirrored, load = Mirrored(lab.name, lab.inventory), Load(lab)
+    mirrored, load = Mirrored(lab.name, lab.inventory), Load(lab, rate=recover.RATE)
     injectors = [entry.inject(mirrored if number == 1 else lab) for number, entry in enumerate(faults)]
     expected: list[Expect] = []
     try:

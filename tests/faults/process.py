@@ -148,7 +148,7 @@ def primary_stands_still(lab: Lab) -> Iterator[Expect]:
     up_again(lab, primary)
 
 
-@fault("process_stuck")
+@fault("process_stuck", recovery=LEFT)
 def replica_waits_for_its_disk(lab: Lab) -> Iterator[Expect]:
     replica, primary = lab.replicas()[0], lab.primary()
     image = "/var/tmp/fault.img"
@@ -166,7 +166,7 @@ def replica_waits_for_its_disk(lab: Lab) -> Iterator[Expect]:
     up_again(lab, replica)
 
 
-@fault("host_gone", "replica")
+@fault("host_gone", "replica", recovery=LEFT)
 def replica_without_power(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     lab.cut_power(replica)
@@ -174,14 +174,14 @@ def replica_without_power(lab: Lab) -> Iterator[Expect]:
     lab.power_on(replica)
 
 
-@fault("application_host_gone")
+@fault("application_host_gone", recovery=LEFT)
 def application_host_without_power(lab: Lab) -> Iterator[Expect]:
     lab.cut_power("app1")
     yield Expect("app1", also=("workers_gone", "queue_unattended", "jobs_abandoned"))
     lab.power_on("app1")
 
 
-@fault("host_gone", "frozen")
+@fault("host_gone", "frozen", recovery=LEFT)
 def replica_host_frozen(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     lab.podman("pause", lab.container(replica))
