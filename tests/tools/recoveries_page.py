@@ -26,9 +26,9 @@ HEAD = """# What recover.yml makes of each fault
 Written from `tests/faults/recoveries.json`, which `make recover-faults` fills; change it there. Each fault is brought
 about on real hosts of the lab while an application enqueues jobs (2 a second; 5 before 2026-11-29); then `recover.yml`
 runs twice. *Became* is right when it is what the row wants: recovered, refused with nothing changed, or left to a
-person with the step named. Where it refuses for the data's sake, it runs once more with the options that it named. Times are seconds from
-the start of `recover.yml`. A job that a worker had taken and never started is waited for: such a run takes a minute
-longer.
+person with the step named. Where it refuses for the data's sake, it runs once more with the options that it named.
+Times are seconds from the start of `recover.yml`. A job that a worker had taken and never started is waited for: such a
+run takes a minute longer.
 """
 TITLES = {
     "faults": "One fault",
