@@ -89,10 +89,10 @@ def replica_out_of_memory(lab: Lab) -> Iterator[Expect]:
 def replica_loads_too_slowly(lab: Lab) -> Iterator[Expect]:
     replica, primary = lab.replicas()[0], lab.primary()
     lab.redis(primary, "SET", "lab:slow", "1")
-    # Ten seconds in all, wherever its keys lie: in the snapshot or in the append-only file.
-    delay = 10_000_000 // int(lab.redis(replica, "DBSIZE"))
+    # Six seconds in all, wherever its keys lie: in the snapshot or in the append-only file.
+    delay = 6_000_000 // int(lab.redis(replica, "DBSIZE"))
     slow = (f"key-load-delay {delay}", "loading-process-events-interval-bytes 1024")
-    with unit_with(lab, replica, "TimeoutStartSec=3"), config_with(lab, replica, *slow):
+    with unit_with(lab, replica, "TimeoutStartSec=2"), config_with(lab, replica, *slow):
         lab.on(replica, "systemctl", "restart", "--no-block", UNIT)
         wait_for(lambda: prop(lab, replica, "Result") == "timeout", "its start times out", 30)
         yield Expect(replica)

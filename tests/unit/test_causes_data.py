@@ -193,6 +193,12 @@ def test_a_file_that_includes_others_may_say_appendonly_elsewhere() -> None:
     assert roots(estate) == set()
 
 
+def test_a_replica_that_loads_has_its_append_only_file_closed() -> None:
+    estate = files(Estate(), "redis2", aof_configured=True).say("redis2", aof_enabled=False, keys=5)
+    assert ("appendonly_drift", "redis2") in roots(estate)
+    assert ("appendonly_drift", "redis2") not in roots(estate.say("redis2", loading=True))
+
+
 def test_a_dead_primary_with_nothing_on_its_disk() -> None:
     estate = files(dead("redis1"), "redis1", rdb=None, aof=None)
     assert roots(estate) == {("disk_empty", "redis1")}
