@@ -4,6 +4,11 @@
 
 Sentinel owns its file: it is written once, and from then on everything goes through commands. A rewritten file with an
 old primary in it is an outage that does not heal (measured; see docs on fault F34).
+
+MONITOR begins with configuration epoch 0. A sentinel that comes back later, from a host that was out of sight, has its
+old epoch: the others would take its word for newer than theirs, and follow it back to the old primary, whose return
+takes what was written since away (measured on Redis 7.0.15). So a sentinel that is pointed elsewhere is also told of a
+higher epoch, in the words that sentinels tell each other of their configurations in.
 """
 
 from __future__ import annotations
@@ -22,6 +27,9 @@ from .errors import LifelineError
 POLL_SECONDS = 0.2
 PEER_SECONDS = 5.0  # a peer that is back answers within two pings, one a second
 RECONNECT_SECONDS = 2.5
+
+# Channel that sentinels tell each other of their configurations on; a sentinel takes PUBLISH for this one only.
+HELLO = "__sentinel__:hello"
 
 
 @dataclass(frozen=True)
@@ -43,12 +51,14 @@ class Current:
     """What it does: ``state`` is its row of SENTINEL MASTERS, None when it does not know the name.
 
     ``stored`` are ``auth-user`` and ``auth-pass`` from its file, since no command tells them; ``own`` is what
-    SENTINEL CONFIG GET tells.
+    SENTINEL CONFIG GET tells. ``epoch`` is the newest that it knows of; ``peers`` are its rows of SENTINEL SENTINELS.
     """
 
     state: Optional[Mapping[str, Any]]
     stored: Mapping[str, str] = field(default_factory=dict, repr=False)
     own: Mapping[str, Optional[str]] = field(default_factory=dict, repr=False)
+    epoch: int = 0
+    peers: Sequence[Mapping[str, Any]] = ()
 
     @property
     def address(self) -> Optional[tuple[str, int]]:
@@ -57,10 +67,14 @@ class Current:
 
 @dataclass
 class Plan:
-    """``commands`` to send, in order; ``repoint`` when the monitored address is another than the live primary's."""
+    """``commands`` to send, in order; ``repoint`` when the monitored address is another than the live primary's.
+
+    ``hello``: what to publish after them, so that older views do not prevail; empty for nothing.
+    """
 
     commands: list[tuple[str, ...]] = field(default_factory=list)
     repoint: bool = False
+    hello: str = ""
     before: dict[str, str] = field(default_factory=dict)
     after: dict[str, str] = field(default_factory=dict)
 
@@ -85,6 +99,7 @@ def plan(current: Current, wanted: Wanted, same_address: bool) -> Plan:
     if state is None or not same_address:
         if state is not None and current.address is not None:
             result.repoint = True
+            result.hello = hello(wanted, current)
             result.commands.append(("REMOVE", wanted.name))
             result.note("monitor", f"{current.address[0]} {current.address[1]}", f"{wanted.host} {wanted.port}")
         else:
@@ -104,6 +119,27 @@ def plan(current: Current, wanted: Wanted, same_address: bool) -> Plan:
     if changes:
         result.commands.append(("SET", wanted.name, *changes))
     return result
+
+
+def hello(wanted: Wanted, current: Current) -> str:
+    """A peer's message that names the wanted primary with an epoch above all known; empty where it knows no peer.
+
+    In the name of a peer, since a sentinel has no record of itself; of one that answers where there is one.
+    """
+    peers = sorted(current.peers, key=lambda peer: "down" in str(peer["flags"]) or "disconnected" in str(peer["flags"]))
+    if not peers:
+        return ""
+    epoch = str(current.epoch + 1)
+    peer = (str(peers[0][name]) for name in ("ip", "port", "runid"))
+    return ",".join((*peer, epoch, wanted.name, wanted.host, str(wanted.port), epoch))
+
+
+def current_epoch(text: str) -> int:
+    """The newest epoch that a sentinel.conf names; 0 where it names none."""
+    rows = [line.split() for line in text.split("\n")]
+    return max(
+        (int(row[-1]) for row in rows if row[:2] == ["sentinel", "current-epoch"] and row[-1].isdigit()), default=0
+    )
 
 
 def stored_secrets(text: str, name: str) -> dict[str, str]:
@@ -163,7 +199,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     if steps.repoint:
         one.confirm_repoint(current, wanted)
     one.result["changed"] = bool(steps.commands)
-    one.result["commands"] = shown(steps.commands)
+    one.result["commands"] = shown(steps.commands) + ([f"PUBLISH {HELLO} {steps.hello}"] if steps.hello else [])
     # Users first: peers that have new passwords already must find them here.
     one.users(steps)
     if not check:
@@ -240,7 +276,10 @@ class _Sentinel:
         path = self.params["config_file"] or info.get("config_file")
         text = (read_text(path) or "") if path else ""
         self.result["restart_required"] = [*newer, *drift(text, checked(self.params["start_settings"]))]
-        return Current(state=self._state(name), stored=stored_secrets(text, name), own=own)
+        state = self._state(name)
+        epoch = max(current_epoch(text), int((state or {}).get("config-epoch", 0)))
+        peers = self._sentinel("SENTINELS", name, parsed=True) if state else ()
+        return Current(state, stored_secrets(text, name), own, epoch, peers)
 
     def _state(self, name: str) -> Optional[Mapping[str, Any]]:
         found: Mapping[str, Mapping[str, Any]] = self._sentinel("MASTERS", parsed=True)
@@ -270,6 +309,16 @@ class _Sentinel:
         """Send the plan."""
         for command in steps.commands:
             self._sentinel(*command)
+        if not steps.hello:
+            return
+        try:
+            self.client.execute_command("PUBLISH", HELLO, steps.hello)
+        except CONNECTION_ERRORS as error:
+            raise LifelineError(
+                f"Sentinel at {self.endpoint} refuses PUBLISH {HELLO}: {reason(error)}; it names the live primary, but "
+                "a sentinel that comes back may name the old one over it: let the user of this module publish there."
+            ) from error
+        self._sentinel("FLUSHCONFIG")
 
     def users(self, steps: Plan) -> None:
         """Bring the ACL users in force to what the ACL file says."""

@@ -9,6 +9,7 @@ import os
 import time
 from typing import Any
 
+import redis
 from lifeline.config import stored_password
 from lifeline.sentinel import stored_secrets
 from modules import Modules
@@ -128,6 +129,48 @@ def test_wrong_address_is_replaced_by_the_live_primary_only(redis_server: Server
     back = run_module("redis_sentinel", options(sentinel, replica), fails=True)
     assert "role slave" in back["msg"]
     assert state(sentinel)["port"] == primary.port
+
+
+def test_a_sentinel_that_comes_back_does_not_bring_the_old_primary_back(
+    redis_server: Servers, run_module: Modules
+) -> None:
+    """The old primary's host, with its server and its sentinel, was out of sight when the others were pointed away."""
+
+    def role(server: Server) -> str:
+        """Empty where Sentinel closes the connection, as it does on a server that it reconfigures."""
+        try:
+            return str(server.client().info("replication")["role"])
+        except redis.exceptions.ConnectionError:
+            return ""
+
+    chosen = redis_server()
+    old = redis_server(replica_of=chosen)
+    watchers = [redis_server.sentinel(ESTATE, chosen, quorum=2) for _ in range(3)]
+    for one in watchers:
+        run_module("redis_sentinel", options(one, chosen, quorum=2, replicas=1, sentinels=3))
+    watchers[0].client().execute_command("SENTINEL", "FAILOVER", ESTATE)
+    for one in watchers:
+        wait_for(lambda of=one: state(of)["port"] == old.port, "the failover that raises the epoch", 20)
+    wait_for(lambda: role(chosen) == "slave", "the replica", 20)
+    lost = watchers.pop()
+    lost.stop()
+    old.stop()
+    chosen.client().execute_command("REPLICAOF", "NO", "ONE")
+    for one in watchers:
+        wanted = options(one, chosen, quorum=2, wait_after_change=False)
+        check = run_module("redis_sentinel", wanted, check=True)
+        done = run_module("redis_sentinel", wanted)
+        assert done["commands"] == check["commands"]
+        assert done["commands"][-1].startswith("PUBLISH __sentinel__:hello 127.0.0.1,")
+        assert state(one)["config-epoch"] >= 2
+        assert not run_module("redis_sentinel", {**wanted, "quorum": 2}).changed
+
+    back = redis_server(sentinel=True, directory=lost.directory, port=lost.port)
+    server = redis_server(directory=old.directory, port=old.port)
+    wait_for(lambda: state(back)["port"] == chosen.port, "the view of the others", 20)
+    wait_for(lambda: role(server) == "slave", "the old primary as a replica", 20)
+    assert {state(one)["port"] for one in watchers} == {chosen.port}
+    assert role(chosen) == "master"
 
 
 def test_waits_for_the_other_sentinels_and_says_what_is_missing(redis_server: Servers, run_module: Modules) -> None:
