@@ -29,6 +29,9 @@ from load import Load
 from recoveries_page import record, results
 from run import FAILURES, Doctor, chosen, stamp
 
+# What is left to a person, up to the end of its sentence; the terminal wraps that too.
+FOR_YOU = re.compile(r"For you: (?!nothing\.)([^.]+)")
+
 # Jobs a second: two labs at once leave the workers of a small machine no time for more.
 RATE = 2.0
 
@@ -42,6 +45,7 @@ class Outcome:
     """What became of one fault. Times are seconds from the start of recover.yml.
 
     ``accepted``: what became of it with the options that a refusal about data names; empty where none did.
+    ``todo``: the first thing that was left to a person, where something was.
     """
 
     fault: str
@@ -58,6 +62,7 @@ class Outcome:
     pending: int = 0
     second_changed: int = -1
     destroys: bool = False
+    todo: str = ""
     error: str = ""
 
     @property
@@ -80,7 +85,8 @@ class Outcome:
         return (
             f"{'ok  ' if self.good else 'FAIL'} {self.fault}: {named}, {self.became or 'no outcome'}; {figures}; "
             f"{jobs}; "
-            f"second run changed={self.second_changed}{'; ' + self.error if self.error else ''}"
+            f"second run changed={self.second_changed}"
+            f"{'; for a person: ' + self.todo if self.todo else ''}{'; ' + self.error if self.error else ''}"
         )
 
 
@@ -101,10 +107,12 @@ def attempt(lab: Lab, outcome: Outcome, load: Load, *options: str) -> tuple[str,
     asked = time.time()
     run = lab.playbook("recover.yml", *options, check=False)
     outcome.exit_s = round(run.seconds, 1)
+    left = FOR_YOU.search(run.output)
+    outcome.todo = " ".join(left[1].split()) if left else ""
     if run.status == 0:
         if lab.running(load.host):
             outcome.first_write_s = round(load.first_accepted_after(asked) - asked, 1)
-        return LEFT if "For you: nothing." not in run.output else RECOVERED, ""
+        return LEFT if left else RECOVERED, ""
     if "Nothing was changed" in run.output or "nothing was changed" in run.output:
         return REFUSED, run.output
     return UNABLE if "the service is not back" in run.why else "failed", run.why[-1500:]

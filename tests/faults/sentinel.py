@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from base import FIXTURES, Expect, fault
+from base import FIXTURES, LEFT, Expect, fault
 from lab import SENTINEL_UNIT, Lab, wait_for
 
 SERVERS = ("redis1", "redis2", "redis3")
@@ -49,7 +49,7 @@ def killed(lab: Lab) -> Iterator[Expect]:
     start(lab, host)
 
 
-@fault("sentinel_stopped")
+@fault("sentinel_stopped", recovery=LEFT)
 def stopped(lab: Lab) -> Iterator[Expect]:
     host = lab.replicas()[0]
     lab.on(host, "systemctl", "stop", SENTINEL_UNIT)
@@ -57,7 +57,7 @@ def stopped(lab: Lab) -> Iterator[Expect]:
     start(lab, host)
 
 
-@fault("no_quorum", quick=True)
+@fault("no_quorum", quick=True, recovery=LEFT)
 def most_of_them_stopped(lab: Lab) -> Iterator[Expect]:
     hosts = lab.replicas()
     for host in hosts:
