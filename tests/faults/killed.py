@@ -107,7 +107,7 @@ def main() -> int:
     doctor = Doctor(lab)
     rows: list[Row] = []
     for name in arguments.names:
-        (fault,) = find(name)
+        (fault,) = (entry for entry in find(None) if entry.name == name)
         number = arguments.every
         while not rows or rows[-1].fault != fault.name or rows[-1].task:
             rows.append(run(fault, number, lab, doctor))
