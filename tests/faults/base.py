@@ -75,3 +75,11 @@ def find(name: Optional[str]) -> list[Fault]:
     from lifeline.causes import by_id
 
     return [entry for entry in FAULTS if name in (None, entry.name, entry.cause, by_id(entry.cause).family)]
+
+
+def named(name: str) -> Fault:
+    """The one fault of that whole name, such as process_dead:replica. Raises ValueError."""
+    found = [entry for entry in FAULTS if entry.name == name]
+    if not found:
+        raise ValueError(f"{name} is no fault: run.py --list shows all")
+    return found[0]

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 import recover
-from base import RECOVERED, Fault, find
+from base import RECOVERED, Fault, named
 from lab import BIN, ROOT, Lab
 from load import Load
 from recoveries_page import record
@@ -107,7 +107,7 @@ def main() -> int:
     doctor = Doctor(lab)
     rows: list[Row] = []
     for name in arguments.names:
-        (fault,) = (entry for entry in find(None) if entry.name == name)
+        fault = named(name)
         number = arguments.every
         while not rows or rows[-1].fault != fault.name or rows[-1].task:
             rows.append(run(fault, number, lab, doctor))

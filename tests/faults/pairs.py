@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 import recover
-from base import FAULTS, LEFT, RECOVERED, Expect, Fault, find
+from base import FAULTS, LEFT, RECOVERED, Expect, Fault, named
 from lab import Lab
 from load import Load
 from recoveries_page import record
@@ -100,17 +100,6 @@ def _named(faults: Sequence[Fault], expected: Sequence[Expect], doctor: Doctor) 
     return [name for key, name in wanted.items() if key in found]
 
 
-def asked_for(groups: Iterable[str]) -> list[Sequence[Fault]]:
-    """The faults of each ``A+B+C``; ValueError for a name that is none or several."""
-    found = []
-    for group in groups:
-        entries = [find(name) for name in group.split("+")]
-        if any(len(entry) != 1 for entry in entries):
-            raise ValueError(f"{group}: each name must be of one fault, such as process_dead:replica")
-        found.append([entry for (entry,) in entries])
-    return found
-
-
 def main() -> int:
     """0 when all were named and recovered from."""
     parser = argparse.ArgumentParser(description="Bring faults about at once and recover from them.")
@@ -119,7 +108,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--record", action="store_true", help="put the outcomes into docs/recoveries.md")
     arguments = parser.parse_args()
-    groups = asked_for(arguments.groups)
+    groups = [[named(name) for name in group.split("+")] for group in arguments.groups]
     lab = Lab()
     doctor = Doctor(lab)
     rows: list[Row] = []
