@@ -13,6 +13,7 @@ from dataclasses import dataclass
 MEND = 10  # the cause is put right in place, nothing restarts
 ADMIT = 15  # those who are refused are let in, before anybody waits for them
 UNJAM = 20  # Sentinel is enabled to act
+WAKE = 25  # sentinels that died are started, with their files in order
 RETURN = 30  # a server that does not serve is brought back
 PROMOTE = 40  # another server becomes the primary
 CLIENTS = 50  # those who use it
@@ -40,7 +41,7 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy("start_endpoint", CLIENTS, "give the application host its way to the primary back"),
     Remedy("firewall", MEND, "bring the host's own firewall rules back"),
     Remedy("start_primary", RETURN, "start the dead primary again"),
-    Remedy("start_sentinel", UNJAM, "start the sentinel again"),
+    Remedy("start_sentinel", WAKE, "start the sentinel again"),
     Remedy("repoint_sentinel", UNJAM, "point the sentinel at the live primary"),
     Remedy("follow", RETURN, "bring the server back as a replica"),
     Remedy("failover", PROMOTE, "make a replica the primary"),

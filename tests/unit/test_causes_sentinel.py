@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from estates import Estate
+from estates import NOW, Estate
 from lifeline.plan import make_plan
 
 SENTINEL_UNIT = "redis-sentinel.service"
@@ -73,6 +73,13 @@ def test_a_file_that_sentinel_may_not_write() -> None:
     dead = stop(Estate(), "redis2").log("redis2", "sentinel_unwritable", UNWRITABLE, ago=100, source="sentinel_journal")
     assert roots(dead) == {("sentinel_conf_unwritable", "redis2")}
     assert roots(Estate().log("redis2", "sentinel_unwritable", UNWRITABLE, ago=100, source="sentinel")) == set()
+
+
+@pytest.mark.parametrize(("since", "seen"), [(60, True), (10, False)], ids=["by this process", "by the one before"])
+def test_what_the_process_before_said_of_its_file_is_over(since: int, seen: bool) -> None:
+    estate = Estate().log("redis2", "sentinel_unwritable", UNWRITABLE, ago=20, source="sentinel")
+    estate.evidence["redis2"]["units"][SENTINEL_UNIT]["since"] = NOW - since
+    assert (("sentinel_conf_unwritable", "redis2") in roots(estate)) is seen
 
 
 def shut_out(*names: str, user: str = "sentinel", age: float = 2.0) -> Estate:

@@ -82,11 +82,15 @@ def _unwritable(case: Case) -> Iterator[Match]:
         for path, denied in file.named("denied"):
             why = denied.text("error") or f"it is {denied.text('owner')} {denied.text('mode')}"
             lines.append(f"{watcher.name}: {path} can not be written, {denied.text('blocked_by')}: {why}")
-        fresh = said is not None and (not_running(watcher) or said.count("recent") > 0)
-        if said is not None and fresh:
+        if said is not None and (not_running(watcher) or _said_by_this_process(watcher, said)):
             lines.append(f"{watcher.name} log: {said.text('sample')}")
         if lines:
             yield Match(watcher.name, tuple(lines))
+
+
+def _said_by_this_process(watcher: Watcher, said: Facts) -> bool:
+    """In the last minute, and not before its start: then what ended the one before it is mended."""
+    return said.count("recent") > 0 and said.number("last") >= watcher.unit.number("since")
 
 
 def members(case: Case, sentinel: str = "") -> dict[str, Any]:
