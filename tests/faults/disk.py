@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from base import Expect, fault
+from base import LEFT, Expect, fault
 from lab import UNIT, Lab, wait_for
 from ways import DATA, LOG, failed, fill, info, linked, save_fails, settings, shell, small_disk, up_again
 
 
-@fault("disk_full_aof", quick=True)
+@fault("disk_full_aof", quick=True, recovery=LEFT)
 def no_room_for_the_append_only_file(lab: Lab) -> Iterator[Expect]:
     replica, primary = lab.replicas()[0], lab.primary()
     with small_disk(lab, replica), settings(lab, replica, replica_ignore_disk_write_errors="yes"):
@@ -30,7 +30,7 @@ def said(lab: Lab, host: str) -> int:
     return int(lab.on(host, "grep", "-c", "unable to write command to disk", LOG, check=False).strip() or 0)
 
 
-@fault("disk_full_aof", "replica_ended")
+@fault("disk_full_aof", "replica_ended", recovery=LEFT)
 def replica_ends_itself(lab: Lab) -> Iterator[Expect]:
     replica, primary = lab.replicas()[0], lab.primary()
     with small_disk(lab, replica):

@@ -143,16 +143,33 @@ def told(outcome: Outcome, good: bool, doctor: Doctor) -> dict[str, Any]:
 
 
 def undo(injectors: Sequence[Iterator[Expect]], doctor: Doctor, load: Load, outcome: Outcome) -> None:
-    """Take the faults back, whatever a recovery left of them, and count the jobs."""
+    """Count the jobs, and take the faults back, whatever a recovery left of them.
+
+    What was recovered from is counted first: taking a fault back may hurt as well, as ACL LOAD closes connections.
+    """
+    settled = outcome.became == RECOVERED and not outcome.error
+    if settled:
+        count(doctor, load, outcome)
     for injector in reversed(injectors):
         try:
             next(injector, None)
         except FAILURES as error:
             outcome.error = f"{outcome.error} not undone: {str(error)[-600:]}".strip()
-    if outcome.became != RECOVERED:
+    if settled:
+        _tidy(doctor)
+    else:
         doctor.lab.playbook("recover.yml", check=False)
         doctor.lab.playbook("playbooks/requeue.yml", "-e", "requeue_all_jobs=true", check=False)
-    count(doctor, load, outcome)
+        count(doctor, load, outcome)
+
+
+def _tidy(doctor: Doctor) -> None:
+    """A well lab for the next row, which judges whether it is one."""
+    doctor.well = False
+    try:
+        doctor.until_healthy()
+    except FAILURES:
+        doctor.lab.playbook("recover.yml", check=False)
 
 
 def count(doctor: Doctor, load: Load, outcome: Outcome) -> None:
