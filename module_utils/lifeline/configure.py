@@ -249,8 +249,11 @@ class _Server:
                 info = self.client.info("persistence")
             except CONNECTION_ERRORS as error:
                 raise self._refusal("INFO", error) from error
-            if not int(info["aof_rewrite_in_progress"]) and not int(info["aof_rewrite_scheduled"]):
-                if info["aof_last_bgrewrite_status"] == "ok":
+            ok, scheduled = info["aof_last_bgrewrite_status"] == "ok", int(info["aof_rewrite_scheduled"])
+            idle = not int(info["aof_rewrite_in_progress"]) and not (scheduled and int(info["rdb_bgsave_in_progress"]))
+            # One that failed is scheduled again for ever; it would have begun at once if it could.
+            if idle and not (ok and scheduled):
+                if ok:
                     return
                 why = "could not write its append only file: see its log"
             elif time.monotonic() > deadline:

@@ -11,11 +11,12 @@ write and to the end, jobs lost and doubled, and whether a second run changes no
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Optional
@@ -142,7 +143,7 @@ def told(outcome: Outcome, good: bool, doctor: Doctor) -> dict[str, Any]:
     return {**asdict(outcome), "error": outcome.error[:300], "good": good, **stamp(doctor)}
 
 
-def undo(injectors: Sequence[Iterator[Expect]], doctor: Doctor, load: Load, outcome: Outcome) -> None:
+def undo(injectors: Sequence[Generator[Expect, None, None]], doctor: Doctor, load: Load, outcome: Outcome) -> None:
     """Count the jobs, and take the faults back, whatever a recovery left of them.
 
     What was recovered from is counted first: taking a fault back may hurt as well, as ACL LOAD closes connections.
@@ -150,7 +151,7 @@ def undo(injectors: Sequence[Iterator[Expect]], doctor: Doctor, load: Load, outc
     settled = outcome.became == RECOVERED and not outcome.error
     if settled:
         count(doctor, load, outcome)
-    for injector in reversed(injectors):
+    for injector in reversed([one for one in injectors if inspect.getgeneratorstate(one) != inspect.GEN_CREATED]):
         try:
             next(injector, None)
         except FAILURES as error:

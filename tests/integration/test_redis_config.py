@@ -7,7 +7,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +160,36 @@ def test_appendonly_is_switched_on_without_losing_a_key(redis_server: Servers, r
     again = redis_server(directory=server.directory, port=server.port, config={"save": "3600 1", "appendonly": "yes"})
     assert again.client().dbsize() == 500
     assert not run_module("redis_config", wanted).changed
+
+
+def test_an_append_only_file_that_can_not_be_written_is_told_at_once(
+    redis_server: Servers, run_module: Modules
+) -> None:
+    """Redis tries again for ever; the module must not wait for that (seen on a full disk: 300 s)."""
+    server = redis_server(config={"save": "3600 1", "rdb-key-save-delay": "1000000"})
+    client = server.client()
+    client.set("key", "x")
+    pid = client.info("server")["process_id"]
+    over = threading.Event()
+
+    def hinder() -> None:
+        while not over.wait(0.02):
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
+
+    hindrance = threading.Thread(target=hinder)
+    hindrance.start()
+    started = time.monotonic()
+    try:
+        wanted = options(server, settings={"appendonly": True}, rewrite_timeout=200)
+        result = run_module("redis_config", wanted, fails=True)
+    finally:
+        over.set()
+        hindrance.join()
+    assert "could not write its append only file" in result["msg"]
+    assert time.monotonic() - started < 60
+    assert "appendonly yes" not in conf(server)
 
 
 def test_stopped_server_with_an_rdb_file_only_is_not_told_to_read_an_aof(

@@ -193,6 +193,12 @@ def test_a_file_that_includes_others_may_say_appendonly_elsewhere() -> None:
     assert roots(estate) == set()
 
 
+def test_no_append_only_file_is_begun_where_saves_fail() -> None:
+    estate = files(Estate(), "redis2", aof_configured=True).say("redis2", aof_enabled=False, keys=5)
+    assert estate.findings()["appendonly_drift", "redis2"]["task"] == "configure_server"
+    assert estate.say("redis2", rdb_ok=False).findings()["appendonly_drift", "redis2"]["task"] == ""
+
+
 def test_a_replica_that_loads_has_its_append_only_file_closed() -> None:
     estate = files(Estate(), "redis2", aof_configured=True).say("redis2", aof_enabled=False, keys=5)
     assert ("appendonly_drift", "redis2") in roots(estate)

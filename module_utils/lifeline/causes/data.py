@@ -10,7 +10,7 @@ from ..facts import Facts
 from .base import CRITICAL, WARNING, Cause, Match
 from .case import Case, Server
 from .process import grade, reach, unit_line
-from .signs import last_words, sample, started_at
+from .signs import last_words, sample, saving_fails, started_at
 
 # Bytes; a snapshot of an empty server is smaller, one of a few keys is not.
 EMPTY_RDB = 200
@@ -128,7 +128,8 @@ def _appendonly_drift(case: Case) -> Iterator[Match]:
             continue
         said = {True: "yes", False: "no"}
         line = f"{server.name}: appendonly is {said[running]} in the server, {said[written]} in its file: {what}"
-        yield Match(server.name, (line,))
+        # A whole new append-only file needs what its saves are short of: first that, which has a cause of its own.
+        yield Match(server.name, (line,), by_hand=bool(saving_fails(server)))
 
 
 def _aof_truncated(case: Case) -> Iterator[Match]:
