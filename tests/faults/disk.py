@@ -46,7 +46,7 @@ def replica_ends_itself(lab: Lab) -> Iterator[Expect]:
         lab.redis(primary, "DEL", "lab:full")
 
 
-@fault("disk_full_rdb")
+@fault("disk_full_rdb", recovery=LEFT)
 def no_room_for_a_snapshot(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with small_disk(lab, replica), settings(lab, replica, appendonly="no", replica_ignore_disk_write_errors="yes"):
@@ -56,7 +56,7 @@ def no_room_for_a_snapshot(lab: Lab) -> Iterator[Expect]:
         lab.on(replica, "rm", f"{DATA}/fill")
 
 
-@fault("inodes_gone")
+@fault("inodes_gone", recovery=LEFT)
 def no_inodes(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     many = f"for number in $(seq 64); do : > {DATA}/small.$number || break; done"
@@ -68,7 +68,7 @@ def no_inodes(lab: Lab) -> Iterator[Expect]:
         shell(lab, replica, f"rm {DATA}/small.*")
 
 
-@fault("disk_read_only")
+@fault("disk_read_only", recovery=LEFT)
 def read_only(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with small_disk(lab, replica), settings(lab, replica, appendonly="no", replica_ignore_disk_write_errors="yes"):
@@ -101,7 +101,7 @@ def folder_of_another_under_a_running_server(lab: Lab) -> Iterator[Expect]:
         wait_for(lambda: info(lab, replica, "rdb_last_bgsave_status") == "ok", "a snapshot", 30)
 
 
-@fault("disk_nearly_full")
+@fault("disk_nearly_full", recovery=LEFT)
 def little_room(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with small_disk(lab, replica):
