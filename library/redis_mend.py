@@ -6,12 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_mend
-short_description: End what blocks a running server, let it save again, or hang up on who never got in
+short_description: End what blocks a running server, let it save again or anew, or hang up on who never got in
 version_added: "0.1.0"
 description:
   - V(kill_script) ends a script or function that blocks the server. One that has written can not be ended without a
     loss; the module says so and leaves it.
   - V(save) saves the data again after a save has failed, and waits until that worked.
+  - V(rewrite_aof) writes a whole new append-only file where its manifest or a file that it names is gone from the disk.
+    It runs on the server's own host.
   - V(hang_up) closes connections that never got past their login, where the default user is off. Sentinel does not log
     in again by itself once a server has its right password back.
   - Nothing is done where nothing is wrong.
@@ -19,7 +21,7 @@ options:
   what:
     description: What to mend.
     type: str
-    choices: [kill_script, save, hang_up]
+    choices: [kill_script, save, rewrite_aof, hang_up]
     required: true
   allow_down:
     description: Whether a server that does not run is fine; then nothing is done.
@@ -70,7 +72,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             **connection_spec(),
-            "what": {"type": "str", "choices": ["kill_script", "save", "hang_up"], "required": True},
+            "what": {"type": "str", "choices": ["kill_script", "save", "rewrite_aof", "hang_up"], "required": True},
             "allow_down": {"type": "bool", "default": False},
             "timeout": {"type": "float", "default": 60.0},
         },

@@ -244,7 +244,7 @@ def _finding(sighting: Sighting, consequences: Sequence[Sighting]) -> Finding:
         unknown=cause.is_symptom,
         at_risk=cause.at_risk,
         avoid=cause.avoid,
-        task="" if match.by_hand else cause.task,
+        task=cause.task if match.task is None else match.task,
         data=dict(match.data),
         consequences=[
             {

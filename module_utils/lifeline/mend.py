@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Small mends on a running server: end what blocks it, save its data again, hang up on who never got in.
+"""Small mends on a running server: end what blocks it, save its data again or anew, hang up on who never got in.
 
 The module redis_mend.
 """
@@ -13,6 +13,7 @@ from typing import Any, Mapping
 
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .errors import LifelineError
+from .observe.files import append_only
 from .waiting import until
 
 # A connection that is younger may be about to log in, in seconds.
@@ -22,7 +23,8 @@ HANDSHAKE_S = 2
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """The module ``redis_mend``; see its documentation. Raises LifelineError when the server can not be mended."""
     endpoint = Endpoint.from_params(dict(params))
-    job = {"kill_script": _kill_script, "save": _save, "hang_up": _hang_up}[params["what"]]
+    jobs = {"kill_script": _kill_script, "save": _save, "rewrite_aof": _rewrite_aof, "hang_up": _hang_up}
+    job = jobs[params["what"]]
     try:
         with closing(connect(endpoint, Credentials.from_params(dict(params)))) as client:
             return job(client, endpoint, time.monotonic() + params["timeout"], check)
@@ -113,3 +115,31 @@ def _save(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> dict
             commands=commands,
         )
     return {"changed": True, "commands": commands}
+
+
+def _rewrite_aof(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> dict[str, Any]:
+    """BGREWRITEAOF where a part of the append-only file is gone from the disk; all of it is still in memory."""
+    config = client.config_get("*")
+    folder = f"{config['dir']}/{config.get('appenddirname')}"  # none before Redis 7, which has no manifest to lose
+    if config["appendonly"] != "yes" or "appenddirname" not in config or _whole(folder, config["appendfilename"]):
+        return {"changed": False, "commands": []}
+    commands = ["BGREWRITEAOF"]
+    if check:
+        return {"changed": True, "commands": commands}
+    client.execute_command("BGREWRITEAOF")
+
+    def written() -> bool:
+        info = client.info("persistence")
+        return not int(info["aof_rewrite_in_progress"]) and not int(info["aof_rewrite_scheduled"])
+
+    if not until(written, deadline - time.monotonic()) or not _whole(folder, config["appendfilename"]):
+        raise LifelineError(
+            f"{endpoint} did not write a whole append-only file in {folder}: see its log; do not restart it.",
+            commands=commands,
+        )
+    return {"changed": True, "commands": commands}
+
+
+def _whole(folder: str, name: str) -> bool:
+    found = append_only(folder, name)
+    return bool(found and found["manifest"] and not found["missing"])

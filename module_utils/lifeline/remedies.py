@@ -38,6 +38,7 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy("scale", MEND, "give the server more room, as far as its host has it"),
     Remedy("kill_script", MEND, "end the script that blocks the server"),
     Remedy("save", MEND, "save the data again, now that it can be"),
+    Remedy("rewrite_aof", MEND, "write a whole new append-only file out of memory"),
     Remedy("start_endpoint", CLIENTS, "give the application host its way to the primary back"),
     Remedy("firewall", MEND, "bring the host's own firewall rules back"),
     Remedy("start_primary", RETURN, "start the dead primary again"),
@@ -56,7 +57,7 @@ FOLLOW_WITH: dict[str, dict[str, bool]] = {"resync": {"fresh": True}, "replace_f
 NEED_A_PRIMARY = ("reseed_config", "configure_server", "configure_sentinel", "renew_logins")
 
 # Remedies that need a server which lets us in.
-NEED_AN_ANSWER = ("configure_server", "save", "scale")
+NEED_AN_ANSWER = ("configure_server", "save", "scale", "rewrite_aof")
 
 # What the topology alone decides on, with arguments of its own; a finding that names one of these adds nothing.
 BRING_BACK = ("follow", "repoint_sentinel", "start_primary", "start_sentinel")

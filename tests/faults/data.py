@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from base import Expect, fault
+from base import LEFT, Expect, fault
 from lab import UNIT, Lab, wait_for
 
 DATA = "/var/lib/redis/main"
@@ -129,7 +129,7 @@ def manifest_of_a_running_server(lab: Lab) -> Iterator[Expect]:
     rewrite(lab, replica)
 
 
-@fault("aof_manifest_lost", "started")
+@fault("aof_manifest_lost", "started", recovery=LEFT, destroys=True)
 def manifest_of_a_primary_that_starts(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     fill(lab)

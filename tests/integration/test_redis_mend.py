@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+import pytest
 import redis
 from modules import Modules
 from servers import Server, Servers, wait_for
@@ -98,3 +99,26 @@ def test_where_everybody_is_the_default_user_nobody_is_hung_up_on(redis_server: 
     inside.ping()
     assert run_module("redis_mend", {**server.login(), "what": "hang_up"})["changed"] is False
     assert len(inside.client_list()) >= 1
+
+
+@pytest.mark.parametrize("lost", ["*.manifest", "*.base.rdb"])
+def test_an_append_only_file_without_a_part_is_written_anew(
+    redis_server: Servers, run_module: Modules, lost: str
+) -> None:
+    server = redis_server(users={"operator": ("op", "~* &* +@all")}, config={"appendonly": "yes"})
+    server.client("operator").set("kept", "1")
+    folder = server.directory / "appendonlydir"
+    assert not mend(run_module, server, "rewrite_aof")["changed"]
+    for path in folder.glob(lost):
+        path.unlink()
+    left = sorted(folder.iterdir())
+    assert mend(run_module, server, "rewrite_aof", check=True)["commands"] == ["BGREWRITEAOF"]
+    assert sorted(folder.iterdir()) == left
+    assert mend(run_module, server, "rewrite_aof")["changed"]
+    assert not mend(run_module, server, "rewrite_aof")["changed"]
+    server.kill()
+    again = redis_server(
+        directory=server.directory, port=server.port, users={"operator": ("op", "~* &* +@all")},
+        config={"appendonly": "yes"},
+    )  # fmt: skip
+    assert again.client("operator").get("kept") == "1"

@@ -29,7 +29,7 @@ class Match:
     ``affects``: subjects whose symptoms this sighting explains, besides ``where``; ``EVERYBODY`` for all.
     ``stems_from``: subjects whose own faults may be behind this sighting, besides ``where``.
     ``severity``, ``sure``: other than the cause's own. ``data``: figures for the report and the remedy.
-    ``by_hand``: the cause's task would not help here.
+    ``task``: other than the cause's own; empty where that would not help here.
     """
 
     where: str
@@ -39,7 +39,7 @@ class Match:
     sure: str = CERTAIN
     data: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
     stems_from: tuple[str, ...] = ()
-    by_hand: bool = False
+    task: Optional[str] = None
 
     @property
     def subjects(self) -> set[str]:

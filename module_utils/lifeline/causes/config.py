@@ -82,7 +82,7 @@ def _address_missing(case: Case) -> Iterator[Match]:
             CERTAIN if missing else LIKELY,
             {"addresses": missing},
             # An address of the inventory is the host's to give back; one that has come late needs a start only.
-            by_hand=not missing or server.node.host in missing,
+            task="" if not missing or server.node.host in missing else None,
         )
 
 

@@ -129,7 +129,7 @@ def _appendonly_drift(case: Case) -> Iterator[Match]:
         said = {True: "yes", False: "no"}
         line = f"{server.name}: appendonly is {said[running]} in the server, {said[written]} in its file: {what}"
         # A whole new append-only file needs what its saves are short of: first that, which has a cause of its own.
-        yield Match(server.name, (line,), by_hand=bool(saving_fails(server)))
+        yield Match(server.name, (line,), task="" if saving_fails(server) else None)
 
 
 def _aof_truncated(case: Case) -> Iterator[Match]:
@@ -148,11 +148,20 @@ def _manifest_lost(case: Case) -> Iterator[Match]:
             continue
         names = f"{server.name}: data in {', '.join(stray)}"
         if not server.files.flag("aof.manifest"):
-            severity = WARNING if server.alive else grade(case, server)
-            yield Match(server.name, (f"{names}, and no manifest that names it",), severity=severity)
+            line = f"{names}, and no manifest that names it"
+            yield Match(server.name, (line,), severity=_grade(case, server), task=_task(server))
         elif alone(server) and (created := since_start(server, "aof_created")):
             lines = (f"{server.name} log: {created.text('sample')}", f"{names} is named by no manifest")
-            yield Match(server.name, lines, severity=CRITICAL)
+            yield Match(server.name, lines, severity=CRITICAL, task="")
+
+
+def _grade(case: Case, server: Server) -> str:
+    return WARNING if server.alive else grade(case, server)
+
+
+def _task(server: Server) -> Optional[str]:
+    """A server that runs has all in memory, and writes a new file."""
+    return "rewrite_aof" if server.alive else None
 
 
 def _base_missing(case: Case) -> Iterator[Match]:
@@ -161,8 +170,7 @@ def _base_missing(case: Case) -> Iterator[Match]:
         if server.files.flag("aof_configured") and missing:
             line = f"{server.name}: the manifest names {', '.join(missing)}, which is not there"
             lines = (line, *server.log_line("aof_missing")) if not server.alive else (line,)
-            severity = WARNING if server.alive else grade(case, server)
-            yield Match(server.name, lines, severity=severity)
+            yield Match(server.name, lines, severity=_grade(case, server), task=_task(server))
 
 
 def _rdb_broken(case: Case) -> Iterator[Match]:
@@ -207,6 +215,7 @@ CAUSES = (
         "Do not start it as it is: it begins a new, empty append-only file.",
         _manifest_lost,
         ("primary_restarted_empty", "process_restarted"),
+        task="resync",
     ),
     Cause(
         "primary_restarted_empty",
