@@ -97,7 +97,7 @@ def password_that_sentinel_was_not_told(lab: Lab) -> Iterator[Expect]:
         lab.redis(host, "CLIENT", "KILL", "USER", "default")  # or it never logs in again
 
 
-@fault("sentinel_tilt")
+@fault("sentinel_tilt", recovery=LEFT)
 def stood_still(lab: Lab) -> Iterator[Expect]:
     host = lab.replicas()[0]
     lab.on(host, "systemctl", "kill", "--kill-whom=main", "--signal=STOP", SENTINEL_UNIT)
