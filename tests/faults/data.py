@@ -163,7 +163,7 @@ def switched_off_in_the_server(lab: Lab) -> Iterator[Expect]:
     lab.redis(replica, "CONFIG", "SET", "appendonly", "yes")
 
 
-@fault("aof_over_rdb")
+@fault("aof_over_rdb", recovery=LEFT, destroys=True)
 def switched_on_in_the_file(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     fill(lab)
@@ -175,7 +175,7 @@ def switched_on_in_the_file(lab: Lab) -> Iterator[Expect]:
         yield Expect(primary)
 
 
-@fault("primary_restarted_empty")
+@fault("primary_restarted_empty", recovery=LEFT, destroys=True)
 def nothing_to_load(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     fill(lab)

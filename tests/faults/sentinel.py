@@ -145,7 +145,7 @@ def forgot_its_peers(lab: Lab) -> Iterator[Expect]:
         lab.redis(server, "ACL", "LOAD")
 
 
-@fault("no_good_replica", quick=True)
+@fault("no_good_replica", quick=True, recovery=LEFT)
 def no_candidate(lab: Lab) -> Iterator[Expect]:
     replicas = lab.replicas()
     for replica in replicas:
