@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from base import Expect, fault
+from base import LEFT, Expect, fault
 from clients import Session
 from lab import UNIT, Lab, wait_for
 
@@ -57,7 +57,7 @@ def drop_from(lab: Lab, host: str, rule: str) -> None:
     lab.on(host, "sh", "-c", "printf '%s\\n' \"$0\" | nft -f -", lines)
 
 
-@fault("split_brain", "partition")
+@fault("split_brain", "partition", recovery=LEFT, destroys=True)
 def partition(lab: Lab) -> Iterator[Expect]:
     old, others = lab.primary(), lab.replicas()
     drop_from(lab, old, f"ip saddr {{ {', '.join(lab.addresses[host] for host in others)} }} drop")
