@@ -208,8 +208,9 @@ _REASONS = (
     ("masterdown", ("masterdown",)),
     ("oom", ("oom command not allowed",)),
     ("noreplicas", ("noreplicas",)),
-    # Over TLS a server at its maxclients just hangs up.
-    ("dropped", ("(eof)", "eof occurred", "closed by server", "connection reset", "broken pipe")),
+    # Over TLS a server at its maxclients just hangs up; else its refusal may be there before anything was asked, which
+    # redis-py throws away as a connection that is not ready.
+    ("dropped", ("(eof)", "eof occurred", "closed by server", "connection reset", "broken pipe", "not ready")),
     ("tls", ("certificate", "ssl", "tls")),
     ("refused", ("connection refused", "error 111", "error 2 connecting")),
     ("dns", ("name or service not known", "name resolution", "no address associated", "nodename nor servname")),

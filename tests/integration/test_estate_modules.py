@@ -98,8 +98,11 @@ def test_sentinel_fails_over_and_a_second_run_changes_nothing(
     done = run_module("redis_failover", asked)
     assert done["changed"] and done["primary"]["name"] in ("n2", "n3")
     assert sorted(roles(nodes)) == ["dead", "master", "slave"]
-    addresses = {watcher.client().sentinel_get_master_addr_by_name("estate") for watcher in watchers}
-    wait_for(lambda: len(addresses) == 1, "one answer")
+
+    def named() -> set[object]:
+        return {watcher.client().sentinel_get_master_addr_by_name("estate") for watcher in watchers}
+
+    wait_for(lambda: len(named()) == 1, "one answer")
     assert run_module("redis_failover", asked)["changed"] is False
 
 
