@@ -22,7 +22,7 @@ from lab import Lab
 HERE = Path(__file__).resolve().parent
 
 # Recovered from, and before that named: families process, config, disk and sentinel; then the others, some at once.
-ALONE = ("process_dead:replica", "config_invalid", "data_denied:down", "sentinel_dead")
+ALONE = ("process_dead:replica", "config_invalid:value", "data_denied:down", "sentinel_dead")
 AT_ONCE = (
     "appendonly_drift+replica_astray+memory_full+units_unwell:worker",
     "certificate_not_served+script_blocks:replica+endpoint_down",
