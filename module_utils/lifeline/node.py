@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
 from contextlib import closing, suppress
@@ -24,6 +25,9 @@ from .waiting import until
 
 # Copies that a run kept lie beside the data, on the same file system, so that snapshots need no second copy.
 PRESERVE_DIR = "lifeline-preserved"
+
+# Seconds for which the way to a primary may be closed before the link is not waited for: a restart is shorter.
+REACH_S = 10.0
 
 _FOLLOWS = re.compile(r"\s*(replicaof|slaveof)\s", re.IGNORECASE)
 
@@ -113,8 +117,17 @@ class _Job:
         return self._result(changed=True, preserved=preserved)
 
     def _wait_linked(self, check: bool) -> None:
-        if self.wait_link and not check:
-            self._wait_until(self._linked, f"a replica of {self.primary_host}:{self.primary_port} whose link is up")
+        if not self.wait_link or check:
+            return
+        primary = Endpoint(self.primary_host, self.primary_port)
+        if not until(lambda: accepts(primary), min(REACH_S, self._left())):
+            raise LifelineError(
+                f"{self.endpoint} is told to follow {primary}, and for {REACH_S:.0f} s its host could not open a "
+                "connection there, so it was not waited for; it links by itself once the network and the firewalls "
+                "between the two let it.",
+                commands=self.commands,
+            )
+        self._wait_until(self._linked, f"a replica of {primary} whose link is up")
 
     def _starting(self) -> bool:
         """Whether systemd is starting it as the replica it should be; until it answers, only its file can tell."""
@@ -343,6 +356,15 @@ class _Job:
     def _result(self, changed: bool, preserved: Optional[str] = None) -> dict[str, Any]:
         kept = {**self.kept, "text": kept_text(self.kept)} if self.kept else None
         return {"changed": changed, "commands": self.commands, "preserved": preserved, "quarantine": kept}
+
+
+def accepts(endpoint: Endpoint, seconds: float = 2.0) -> bool:
+    """Whether a connection to it can be opened from this host within so many seconds; no word is said on it."""
+    try:
+        with socket.create_connection((endpoint.host, endpoint.port), seconds):
+            return True
+    except OSError:
+        return False
 
 
 def kept_text(kept: Mapping[str, Any]) -> str:

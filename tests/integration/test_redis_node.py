@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,15 @@ def test_writes_go_on_after_the_run(redis_server: Servers, run_module: Modules) 
     run_module("redis_node", follow(standby, primary))
     with pytest.raises(redis.exceptions.ReadOnlyError):
         standby.client(socket_timeout=2).set("mine", 2)
+
+
+def test_a_link_that_can_not_come_is_not_waited_for(redis_server: Servers, run_module: Modules) -> None:
+    """As a host that is cut off from the primary's: its server is told whom to follow, and that is all."""
+    primary, standby = redis_server(), redis_server()
+    standby.client().set("mine", 1)
+    primary.kill()
+    began = time.monotonic()
+    failed = run_module("redis_node", follow(standby, primary, wait_link=True, timeout=120), fails=True)
+    assert "could not open a connection there" in failed["msg"] and "links by itself" in failed["msg"]
+    assert time.monotonic() - began < 60
+    assert standby.client().info("replication")["master_port"] == primary.port
