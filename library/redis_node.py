@@ -65,8 +65,8 @@ options:
   wait_link:
     description:
       - With V(false) a replica is started, or told whom to follow, and left to catch up. Call the module again with
-        V(true) to wait until it has. A primary to which no connection can be opened from this host for 10 seconds
-        is an error: the link comes by itself when the way is open again.
+        V(true) to wait until it has. To wait for a primary to which no connection can be opened from this host for
+        10 seconds is an error; the link comes by itself when the way is open again.
     type: bool
     default: true
   timeout:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Mapping, Optional, Sequence
 
-from .remedies import BRING_BACK, BY_TOPOLOGY, FOLLOW_WITH, NEED_A_PRIMARY, NEED_AN_ANSWER, rung, title
+from .remedies import BRING_BACK, BY_TOPOLOGY, FOLLOW_WITH, NEED_A_PRIMARY, NEED_AN_ANSWER, NEED_PEERS, rung, title
 from .restore import dispute, restore_primary
 from .steps import (
     ACT,
@@ -27,6 +27,9 @@ from .steps import (
 )
 from .surplus import surplus_between
 from .topology import AGREED, BLIND, CLUSTER, DISPUTED, EMPTY, Node, Topology, agreement
+
+# The cause that says of a host that it sees nobody else, and nobody else sees it.
+CUT_OFF = "host_isolated"
 
 # How often one run brings a server or sentinel back before it leaves that to a person.
 MOST_TRIES = 2
@@ -77,12 +80,21 @@ def make_plan(
     plan.findings = list(findings)
     _mend_causes(plan, topology, set(tried))
     if topology.state == AGREED:
+        _leave_cut_off(plan)
         _give_up(plan, Counter(tried))
+        if plan.verdict == ACT and not plan.actions:
+            plan.verdict = HEALTHY
     plan.todo += [f"Bring host {name} back, then run recover.yml again to rejoin it." for name in topology.silent_hosts]
     if plan.verdict == HEALTHY and plan.todo:
         plan.verdict = DEGRADED
     plan.summary = plan.summary or _summary(topology, plan)
     return plan
+
+
+def _leave_cut_off(plan: Plan) -> None:
+    """On a host that reaches nobody no sentinel can be pointed anywhere; its server is still told whom to follow."""
+    alone = {finding.where for finding in plan.findings if finding.id == CUT_OFF}
+    plan.actions = [step for step in plan.actions if step.remedy not in NEED_PEERS or step.host not in alone]
 
 
 def _give_up(plan: Plan, tried: Mapping[str, int]) -> None:
@@ -95,8 +107,6 @@ def _give_up(plan: Plan, tried: Mapping[str, int]) -> None:
                     f"{action.host}: it was tried {MOST_TRIES} times to {title(action.remedy)}, and {action.why}. "
                     "See its log, mend what that says, then run recover.yml again."
                 )
-    if plan.verdict == ACT and not plan.actions:
-        plan.verdict = HEALTHY
 
 
 def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:

@@ -59,6 +59,9 @@ NEED_A_PRIMARY = ("reseed_config", "configure_server", "configure_sentinel", "re
 # Remedies that need a server which lets us in.
 NEED_AN_ANSWER = ("configure_server", "save", "scale", "rewrite_aof")
 
+# Remedies that ask the other hosts as well.
+NEED_PEERS = ("repoint_sentinel", "configure_sentinel")
+
 # What the topology alone decides on, with arguments of its own; a finding that names one of these adds nothing.
 BRING_BACK = ("follow", "repoint_sentinel", "start_primary", "start_sentinel")
 BY_TOPOLOGY = ("failover", *BRING_BACK)

@@ -36,7 +36,8 @@ class Fault:
     """One way to bring a cause about.
 
     ``quick``: in the subset that continuous integration runs. ``recovery``: what recover.yml has to make of it.
-    ``destroys``: the fault itself takes acknowledged jobs away, of which no copy is left.
+    ``destroys``: the fault itself takes acknowledged jobs away, of which no copy is left. ``remembered``: the server's
+    log tells of it until its next start, also when nothing is wrong any more.
     """
 
     cause: str
@@ -45,6 +46,7 @@ class Fault:
     quick: bool = False
     recovery: str = RECOVERED
     destroys: bool = False
+    remembered: bool = False
 
     @property
     def name(self) -> str:
@@ -59,12 +61,17 @@ FIXTURES: dict[str, str] = {}
 
 
 def fault(
-    cause: str, variant: str = "", quick: bool = False, recovery: str = RECOVERED, destroys: bool = False
+    cause: str,
+    variant: str = "",
+    quick: bool = False,
+    recovery: str = RECOVERED,
+    destroys: bool = False,
+    remembered: bool = False,
 ) -> Callable[[Injector], Injector]:
     """Registers a generator: what is before its ``yield`` breaks the lab, what is after it mends it."""
 
     def register(inject: Injector) -> Injector:
-        FAULTS.append(Fault(cause, variant, inject, quick, recovery, destroys))
+        FAULTS.append(Fault(cause, variant, inject, quick, recovery, destroys, remembered))
         return inject
 
     return register

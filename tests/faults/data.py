@@ -111,7 +111,7 @@ def cut_end_that_is_refused(lab: Lab) -> Iterator[Expect]:
     start_over(lab, replica)
 
 
-@fault("aof_truncated", "loaded")
+@fault("aof_truncated", "loaded", remembered=True)
 def cut_end_that_is_loaded(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     fill(lab)

@@ -46,7 +46,7 @@ class Outcome:
     """What became of one fault. Times are seconds from the start of recover.yml.
 
     ``accepted``: what became of it with the options that a refusal about data names; empty where none did.
-    ``todo``: the first thing that was left to a person, where something was.
+    ``todo``: the first thing that was left to a person, where something was. ``remembered``: see ``base.Fault``.
     """
 
     fault: str
@@ -63,6 +63,7 @@ class Outcome:
     pending: int = 0
     second_changed: int = -1
     destroys: bool = False
+    remembered: bool = False
     todo: str = ""
     error: str = ""
 
@@ -121,7 +122,7 @@ def attempt(lab: Lab, outcome: Outcome, load: Load, *options: str) -> tuple[str,
 
 def run(fault: Fault, lab: Lab, doctor: Doctor) -> Outcome:
     """Load, inject, diagnose, recover, count, undo."""
-    outcome = Outcome(fault.name, fault.cause, fault.recovery, destroys=fault.destroys)
+    outcome = Outcome(fault.name, fault.cause, fault.recovery, destroys=fault.destroys, remembered=fault.remembered)
     injector = fault.inject(lab)
     load = Load(lab, rate=RATE)
     try:
@@ -176,7 +177,7 @@ def _tidy(doctor: Doctor) -> None:
 def count(doctor: Doctor, load: Load, outcome: Outcome) -> None:
     """When the lab is well again, which of the acknowledged jobs ran how often."""
     try:
-        doctor.until_healthy()
+        doctor.until_healthy(but=outcome.cause if outcome.remembered else "")
         load.stop()
         # What a dead worker had taken, and nobody put back, is pending until RQ itself gives it up, minutes later.
         counted = load.check(180.0 if outcome.became == RECOVERED else 20.0)

@@ -68,6 +68,17 @@ def test_a_host_that_is_cut_off_from_all_others() -> None:
     assert found(isolated()) == {("host_isolated", "redis3")}
 
 
+def test_the_sentinel_of_a_host_that_is_cut_off_is_left_alone() -> None:
+    astray = {"primary": {"host": Estate._address("redis3"), "port": 6379}}
+    assert "repoint_sentinel" in remedies(Estate().watch("redis3", **astray))
+    assert remedies(isolated().watch("redis3", **astray)) == []
+
+
+def remedies(estate: Estate) -> list[str]:
+    """What the plan does."""
+    return [action["remedy"] for action in estate.diagnose()["plan"]["actions"]]
+
+
 def lossy(answered: int, pairs: int) -> Estate:
     """Ways to redis2 on which packets get lost."""
     row = {**OPEN, "answered": answered}

@@ -163,6 +163,16 @@ def test_a_sentinel_that_does_not_see_all(said: dict[str, Any]) -> None:
     assert young["sentinel_blind", "redis2"]["severity"] == "info"
 
 
+def test_sentinels_that_have_no_majority_because_they_see_nobody_are_let_in_at_once() -> None:
+    alone = {"quorum_ok": False, "quorum_text": "NOQUORUM 1 usable Sentinels", "sentinels": 0, "uptime_s": 5}
+    estate = Estate()
+    for name in ("redis1", "redis2", "redis3"):
+        estate = estate.watch(name, **alone)
+    assert {cause for cause, _where in roots(estate)} == {"sentinel_blind"}
+    plan = estate.diagnose()["plan"]
+    assert {action["remedy"] for action in plan["actions"]} == {"renew_logins"} and plan["todo"] == []
+
+
 def test_members_that_the_inventory_does_not_have() -> None:
     found = Estate().watch("redis2", sentinels=5).findings()
     assert {key: entry["severity"] for key, entry in found.items()} == {("sentinel_ghosts", "redis2"): "info"}

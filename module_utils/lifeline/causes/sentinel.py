@@ -181,7 +181,9 @@ def _blind(case: Case) -> Iterator[Match]:
         if missing:
             uptime = watcher.view.count("uptime_s", LEARNS_S)
             line = f"{watcher.name} knows {' and '.join(missing)}; it has run for {uptime} s"
-            severity = INFO if uptime < LEARNS_S else None
+            # One that may not lead for want of others is not waited for: they may never come.
+            learns = uptime < LEARNS_S and watcher.view.maybe_flag("quorum_ok") is not False
+            severity = INFO if learns else None
             yield Match(watcher.name, (line,), severity=severity, data=members(case))
 
 
@@ -382,6 +384,7 @@ CAUSES = (
         "of user sentinel (channel __sentinel__:hello).",
         f"No failover before every sentinel sees all replicas. {NEVER_RESET}",
         _blind,
+        ("no_quorum",),
         task="renew_logins",
     ),
     Cause(
