@@ -125,11 +125,11 @@ controls: $(READY) ## Make every control fail on the lab, then mend what can be 
 	@$(PYTHON) tests/controls/distribution.py
 
 .PHONY: faults-quick
-faults-quick: $(READY) ## Faults of each family named and recovered from under load, and scaling up, on a lab of their own
+faults-quick: $(READY) ## Faults of each family named and recovered from under load, two operators, scaling up, on a lab of its own
 	@$(PYTHON) tests/faults/quick.py
 
 .PHONY: faults-ci
-faults-ci: $(READY) ## At least one fault of each family recovered from under load, and scaling up, on a lab of their own
+faults-ci: $(READY) ## At least one fault of each family recovered from under load, two operators, scaling up, on a lab of its own
 	@$(say) "Faults"
 	@$(PYTHON) tests/faults/quick.py --ci
 

@@ -31,6 +31,7 @@ from .config import (
     unknown,
 )
 from .errors import LifelineError
+from .persistence import DONE, FAILED, aof_rewrite
 from .tls import file_certificate, served_certificate
 from .waiting import until
 
@@ -249,12 +250,10 @@ class _Server:
                 info = self.client.info("persistence")
             except CONNECTION_ERRORS as error:
                 raise self._refusal("INFO", error) from error
-            ok, scheduled = info["aof_last_bgrewrite_status"] == "ok", int(info["aof_rewrite_scheduled"])
-            idle = not int(info["aof_rewrite_in_progress"]) and not (scheduled and int(info["rdb_bgsave_in_progress"]))
-            # One that failed is scheduled again for ever; it would have begun at once if it could.
-            if idle and not (ok and scheduled):
-                if ok:
-                    return
+            state = aof_rewrite(info)
+            if state == DONE:
+                return
+            if state == FAILED:
                 why = "could not write its append only file: see its log"
             elif time.monotonic() > deadline:
                 why = f"still writes its append only file after {self.params['rewrite_timeout']:g} s: run again later"

@@ -14,6 +14,7 @@ from typing import Any, Mapping
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .errors import LifelineError
 from .observe.files import append_only
+from .persistence import RUNNING, aof_rewrite
 from .waiting import until
 
 # A connection that is younger may be about to log in, in seconds.
@@ -128,11 +129,8 @@ def _rewrite_aof(client: Any, endpoint: Endpoint, deadline: float, check: bool) 
         return {"changed": True, "commands": commands}
     client.execute_command("BGREWRITEAOF")
 
-    def written() -> bool:
-        info = client.info("persistence")
-        return not int(info["aof_rewrite_in_progress"]) and not int(info["aof_rewrite_scheduled"])
-
-    if not until(written, deadline - time.monotonic()) or not _whole(folder, config["appendfilename"]):
+    until(lambda: aof_rewrite(client.info("persistence")) != RUNNING, deadline - time.monotonic())
+    if not _whole(folder, config["appendfilename"]):
         raise LifelineError(
             f"{endpoint} did not write a whole append-only file in {folder}: see its log; do not restart it.",
             commands=commands,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A short run of the faults on a lab of its own, then scaling up on it.
+"""A short run of the faults on a lab of its own, then two operators at once and scaling up on it.
 
 With ``--ci``, what continuous integration has the time for: at least one fault of each family, named and recovered from
 under load, most of them some at a time. Else all that are marked quick are named, and the same are recovered from. The
@@ -30,14 +30,14 @@ AT_ONCE = (
 
 
 def main() -> int:
-    """0 when all were named and recovered from, and the estate grew; the lab is gone then."""
+    """0 when all were recovered from, nobody was in another's way, and the estate grew; the lab is gone then."""
     os.environ["LIFELINE_LAB"] = f"quick-{os.getpid()}"
     lab = Lab()
     for playbook in ("playbooks/lab.yml", "tests/lab_app/deploy.yml", "playbooks/provision.yml"):
         print(playbook, flush=True)
         lab.playbook(playbook)
     steps: list[tuple[str, ...]] = [] if "--ci" in sys.argv[1:] else [("run.py", "--quick")]
-    steps += [("recover.py", *ALONE), ("pairs.py", *AT_ONCE), ("scaling.py",)]
+    steps += [("recover.py", *ALONE), ("pairs.py", *AT_ONCE), ("operators.py",), ("scaling.py",)]
     codes = [
         subprocess.run([sys.executable, HERE / name, *options], check=False).returncode for name, *options in steps
     ]

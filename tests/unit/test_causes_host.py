@@ -18,7 +18,7 @@ CONFIG = {f"setting-{number}": "1" for number in range(200)}
 # Words of real servers (Redis 7.0 and 8.0), of systemd and of the kernel, and the groups that they belong to.
 WORDS = {
     "crash": "=== REDIS BUG REPORT START: Cut & paste starting from here ===",
-    "replica_panic": "Guru Meditation: Replica was unable to write command to disk. #server.c:3793",
+    "ended_by_disk": "Guru Meditation: Replica was unable to write command to disk. #server.c:3793",
     "no_space": "Error writing to the AOF file: No space left on device",
     "read_only": "Failed opening the temp RDB file temp-99.rdb (in server root dir /data): Read-only file system",
     "config_fatal": "*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***",
@@ -295,10 +295,12 @@ def test_one_restart_is_a_note_and_a_loop_is_not() -> None:
 
 
 def test_a_full_disk_explains_a_replica_that_ended_itself() -> None:
-    made = on_disk(dead("crash", "replica_panic", "no_space"), free=0)
+    made = on_disk(dead("crash", "ended_by_disk", "no_space"), free=0)
     (finding,) = made.findings().values()
     assert finding["id"] == "disk_full_aof"
     assert {"server_crashed", "process_dead"} <= {other["id"] for other in finding["consequences"]}
+    (finding,) = back("ended_by_disk", "no_space").findings().values()
+    assert finding["id"] == "disk_full_aof", "systemd has started it again, and there is room"
 
 
 def test_space_that_came_back_leaves_the_failed_save_to_be_told() -> None:

@@ -156,6 +156,9 @@ WORDS = [
     ("aof_unfinished", "Unexpected end of file reading the append only file a.incr.aof. You can: 1) Make a backup"),
     ("aof_corrupt", "Bad file format reading the append only file a.incr.aof: make a backup of your AOF file"),
     ("aof_missing", "Unable to obtain the AOF file a.base.rdb length. stat: No such file or directory"),
+    ("ended_by_disk", "Guru Meditation: Replica was unable to write command to disk. #server.c:3890"),
+    ("crash", "Guru Meditation: Out Of Memory allocating 1048592 bytes #zmalloc.c:97"),
+    ("no_space", "Short write while writing to the AOF file: (nwritten=690, expected=1037)"),
     ("aof_created", "Creating AOF base file a.1.base.rdb on server start"),
     ("rdb_version", "Can't handle RDB format version 99"),
     ("rdb_unreadable", "Fatal error loading the DB: Permission denied. Exiting."),
@@ -180,6 +183,11 @@ WORDS = [
     ("started", "oO0OoO0OoO0Oo Valkey is starting oO0OoO0OoO0Oo"),
     ("ready", "Ready to accept connections tls"),
 ]
+
+
+def test_no_group_hides_another() -> None:
+    patterns = [pattern for _name, pattern in logs.PATTERNS]
+    assert len(patterns) == len(set(patterns))
 
 
 @pytest.mark.parametrize(("name", "line"), WORDS)

@@ -23,10 +23,9 @@ RECENT_S = 60
 # Name of a group, and what its lines hold. The first that fits takes the line. Words are those of Redis 6 to 8 and
 # Valkey 7 to 9; a cause asks for a group by its name.
 PATTERNS: tuple[tuple[str, str], ...] = (
-    ("replica_panic", r"Replica was unable to write command to disk"),
-    ("crash", r"BUG REPORT START|crashed by signal|Guru Meditation|=== ASSERTION FAILED"),
     ("ended_by_disk", r"Replica was unable to write command to disk"),
-    ("no_space", r"No space left on device|Disk quota exceeded"),
+    ("crash", r"BUG REPORT START|crashed by signal|Guru Meditation|=== ASSERTION FAILED"),
+    ("no_space", r"No space left on device|Disk quota exceeded|Short write while writing to the AOF file"),
     ("read_only", r"Read-only file system"),
     ("config_fatal", r"FATAL CONFIG FILE ERROR"),
     ("config_line", r"Reading the configuration file, at line"),
