@@ -20,9 +20,10 @@ from typing import Any, Mapping, Optional, Sequence
 
 from . import acl
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
-from .config import HIDDEN, checked, drift, split, text_of
+from .config import HIDDEN, checked, drift, text_of
 from .configure import newer_files, read_text
 from .errors import LifelineError
+from .sentinel_file import current_epoch, stored_secrets
 
 POLL_SECONDS = 0.2
 PEER_SECONDS = 5.0  # a peer that is back answers within two pings, one a second
@@ -132,27 +133,6 @@ def hello(wanted: Wanted, current: Current) -> str:
     epoch = str(current.epoch + 1)
     peer = (str(peers[0][name]) for name in ("ip", "port", "runid"))
     return ",".join((*peer, epoch, wanted.name, wanted.host, str(wanted.port), epoch))
-
-
-def current_epoch(text: str) -> int:
-    """The newest epoch that a sentinel.conf names; 0 where it names none."""
-    rows = [line.split() for line in text.split("\n")]
-    return max(
-        (int(row[-1]) for row in rows if row[:2] == ["sentinel", "current-epoch"] and row[-1].isdigit()), default=0
-    )
-
-
-def stored_secrets(text: str, name: str) -> dict[str, str]:
-    """``auth-user`` and ``auth-pass`` of a monitored name from sentinel.conf. What cannot be read counts as absent."""
-    found: dict[str, str] = {}
-    for line in text.split("\n"):
-        try:
-            words = split(line.strip())
-        except ValueError:
-            continue
-        if len(words) == 4 and words[0].lower() == "sentinel" and words[2] == name:
-            found[words[1].lower()] = words[3]
-    return {option: found[option] for option in ("auth-user", "auth-pass") if option in found}
 
 
 def shown(commands: Sequence[tuple[str, ...]]) -> list[str]:

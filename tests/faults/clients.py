@@ -119,7 +119,7 @@ def replica_scripted(lab: Lab) -> Iterator[Expect]:
         yield Expect(replica, within=40)
 
 
-@fault("script_blocks", "unkillable", recovery=LEFT)
+@fault("script_blocks", "unkillable")
 def primary_scripted(lab: Lab) -> Iterator[Expect]:
     primary = lab.primary()
     with patient_sentinels(lab), looping(lab, primary, 100, 40, KEY):

@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 from lifeline.config import stored_password
-from lifeline.sentinel import stored_secrets
+from lifeline.sentinel_file import stored_secrets
 from modules import Modules
 from servers import Server, Servers, wait_for
 

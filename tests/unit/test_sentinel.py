@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lifeline.sentinel import Current, Wanted, incomplete, plan, shown, stored_secrets
+from lifeline.sentinel import Current, Wanted, incomplete, plan, shown
+from lifeline.sentinel_file import stored_secrets
 
 WANTED = Wanted(
     name="estate",

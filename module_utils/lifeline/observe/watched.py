@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any, Mapping
 
+from ..sentinel_file import of_master
 from . import access
 from .shell import read
 from .values import number
@@ -32,11 +33,9 @@ def look(path: str, service: str, units: Mapping[str, Mapping[str, Any]]) -> dic
 
 def parse(text: str, service: str) -> dict[str, Any]:
     """``{monitor, epoch}`` of one estate in the text of a sentinel.conf."""
-    found: dict[str, Any] = {"monitor": None, "epoch": 0}
-    for line in text.splitlines():
-        words = [word.strip('"') for word in line.split()]
-        if words[:3] == ["sentinel", "monitor", service] and len(words) == 6:
-            found["monitor"] = {"host": words[3], "port": number(words[4]), "quorum": number(words[5])}
-        elif words[:3] == ["sentinel", "config-epoch", service] and len(words) == 4:
-            found["epoch"] = number(words[3])
+    said = of_master(text, service)
+    watched, epoch = said.get("monitor", ()), said.get("config-epoch", ())
+    found: dict[str, Any] = {"monitor": None, "epoch": number(epoch[0]) if len(epoch) == 1 else 0}
+    if len(watched) == 3:
+        found["monitor"] = {"host": watched[0], "port": number(watched[1]), "quorum": number(watched[2])}
     return found
