@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_mend
-short_description: End what blocks a running server, let it save again or anew, or hang up on who never got in
+short_description: End what blocks a running server, let it save again or anew, or hang up on who is not heard
 version_added: "0.1.0"
 description:
   - V(kill_script) ends a script or function that blocks the server. One that has written can not be ended without a
@@ -16,12 +16,15 @@ description:
     It runs on the server's own host.
   - V(hang_up) closes connections that never got past their login, where the default user is off. Sentinel does not log
     in again by itself once a server has its right password back.
+  - V(relink) closes the links of replicas that have not been heard for 5 seconds, as after a gap in the network, when
+    TCP itself waits; they come back at once and go on where they were. It waits until all are heard, and is an error
+    where a replica would have to copy everything.
   - Nothing is done where nothing is wrong.
 options:
   what:
     description: What to mend.
     type: str
-    choices: [kill_script, save, rewrite_aof, hang_up]
+    choices: [kill_script, save, rewrite_aof, hang_up, relink]
     required: true
   allow_down:
     description: Whether a server that does not run is fine; then nothing is done.
@@ -72,7 +75,11 @@ def main():
     module = AnsibleModule(
         argument_spec={
             **connection_spec(),
-            "what": {"type": "str", "choices": ["kill_script", "save", "rewrite_aof", "hang_up"], "required": True},
+            "what": {
+                "type": "str",
+                "choices": ["kill_script", "save", "rewrite_aof", "hang_up", "relink"],
+                "required": True,
+            },
             "allow_down": {"type": "bool", "default": False},
             "timeout": {"type": "float", "default": 60.0},
         },

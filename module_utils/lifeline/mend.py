@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Small mends on a running server: end what blocks it, save its data again or anew, hang up on who never got in.
+"""Small mends on a running server: end what blocks it, save its data again or anew, hang up on who is not heard.
 
 The module redis_mend.
 """
@@ -20,11 +20,20 @@ from .waiting import until
 # A connection that is younger may be about to log in, in seconds.
 HANDSHAKE_S = 2
 
+# Replicas acknowledge once a second: one that said nothing for so many is not heard.
+SILENT_S = 5
+
 
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """The module ``redis_mend``; see its documentation. Raises LifelineError when the server can not be mended."""
     endpoint = Endpoint.from_params(dict(params))
-    jobs = {"kill_script": _kill_script, "save": _save, "rewrite_aof": _rewrite_aof, "hang_up": _hang_up}
+    jobs = {
+        "kill_script": _kill_script,
+        "save": _save,
+        "rewrite_aof": _rewrite_aof,
+        "hang_up": _hang_up,
+        "relink": _relink,
+    }
     job = jobs[params["what"]]
     try:
         with closing(connect(endpoint, Credentials.from_params(dict(params)))) as client:
@@ -89,6 +98,49 @@ def _hang_up(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> d
         for number in shut_out:
             client.execute_command("CLIENT", "KILL", "ID", number)
     return {"changed": bool(commands), "commands": commands}
+
+
+def _relink(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> dict[str, Any]:
+    """Close the link of replicas that are not heard any more: they come back at once and go on where they were.
+
+    After a gap in the network TCP itself waits, twice as long each time, before it sends again. A replica that gets its
+    first copy is left alone, and so is one that the backlog does not reach back to: it would copy everything again.
+    """
+    info = client.info("replication")
+    silent = [row for row in client.client_list(_type="replica") if _acknowledges(row) and int(row["idle"]) >= SILENT_S]
+    commands = [f"CLIENT KILL ID {row['id']}" for row in silent]
+    if check or not silent:
+        return {"changed": bool(silent), "commands": commands}
+    online = [row for row in _replicas(info) if row["state"] == "online"]
+    oldest = min(int(row["offset"]) for row in online if int(row["lag"]) >= SILENT_S)
+    if not int(info["repl_backlog_active"]) or oldest + 1 < int(info["repl_backlog_first_byte_offset"]):
+        raise LifelineError(
+            f"A replica of {endpoint} is so far behind that a new link would cost a full copy, so its link was left: "
+            "look at its processor, disk and network; it catches up, or copies everything when it links again."
+        )
+    for row in silent:
+        client.execute_command("CLIENT", "KILL", "ID", row["id"])
+
+    def heard() -> bool:
+        rows = [row for row in _replicas(client.info("replication")) if row["state"] == "online"]
+        return len(rows) >= len(online) and all(int(row["lag"]) < SILENT_S for row in rows)
+
+    if not until(heard, deadline - time.monotonic()):
+        raise LifelineError(
+            f"Replicas of {endpoint} whose links were closed did not come back: see their logs, and the network "
+            "between the hosts.",
+            commands=commands,
+        )
+    return {"changed": True, "commands": commands}
+
+
+def _acknowledges(row: Mapping[str, Any]) -> bool:
+    """Whether a replica's connection is past its first copy: the last that it said is how far it is."""
+    return str(row["cmd"]).startswith("replconf")
+
+
+def _replicas(info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [row for name, row in info.items() if name[:5] == "slave" and name[5:].isdigit()]
 
 
 def _save(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> dict[str, Any]:

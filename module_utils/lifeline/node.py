@@ -250,8 +250,9 @@ class _Job:
         if until(ended, self._left()) and view["reachable"] and fits(view):
             return
         state = f"unit {self.unit} is {unit.get('active', 'unknown')}" if unit else "no unit given"
+        within = f" within {self.timeout:.0f} s" if self._left() <= 0 else ""
         raise LifelineError(
-            f"{self.endpoint} did not become {what} within {self.timeout:.0f} s: "
+            f"{self.endpoint} did not become {what}{within}: "
             f"{view['error'] or view.get('primary')}; "
             f"{state}. See journalctl -u {self.unit} and the server's log on that host.",
             commands=self.commands,

@@ -44,6 +44,7 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy("start_primary", RETURN, "start the dead primary again"),
     Remedy("start_sentinel", WAKE, "start the sentinel again"),
     Remedy("repoint_sentinel", UNJAM, "point the sentinel at the live primary"),
+    Remedy("relink", RETURN, "close the links of replicas that are not heard, so that they come back at once"),
     Remedy("follow", RETURN, "bring the server back as a replica"),
     Remedy("failover", PROMOTE, "make a replica the primary"),
 )
@@ -57,7 +58,7 @@ FOLLOW_WITH: dict[str, dict[str, bool]] = {"resync": {"fresh": True}, "replace_f
 NEED_A_PRIMARY = ("reseed_config", "configure_server", "configure_sentinel", "renew_logins")
 
 # Remedies that need a server which lets us in.
-NEED_AN_ANSWER = ("configure_server", "save", "scale", "rewrite_aof")
+NEED_AN_ANSWER = ("configure_server", "save", "scale", "rewrite_aof", "relink")
 
 # Remedies that ask the other hosts as well.
 NEED_PEERS = ("repoint_sentinel", "configure_sentinel")

@@ -13,6 +13,7 @@ import pytest
 import redis
 from modules import Modules
 from servers import Server, Servers, wait_for
+from wire import Wire
 
 ENDLESS = "while true do end"
 
@@ -122,3 +123,31 @@ def test_an_append_only_file_without_a_part_is_written_anew(
         config={"appendonly": "yes"},
     )  # fmt: skip
     assert again.client("operator").get("kept") == "1"
+
+
+def test_a_replica_that_is_not_heard_comes_back_on_a_new_link(redis_server: Servers, run_module: Modules) -> None:
+    """Its connection is open, and nothing comes through, as after a gap in the network until TCP sends again."""
+    primary = users(redis_server)
+    login = {"masteruser": "operator", "masterauth": "op"}
+    gap = Wire(primary.port)
+    near = redis_server(config={**login, "replicaof": f"127.0.0.1 {primary.port}"})
+    far = redis_server(config={**login, "replicaof": f"127.0.0.1 {gap.port}"})
+
+    def heard() -> dict[int, bool]:
+        info = primary.client("operator").info("replication")
+        rows = [info[name] for name in ("slave0", "slave1") if name in info]
+        return {row["port"]: row["state"] == "online" and row["lag"] < 5 for row in rows}
+
+    wait_for(lambda: heard() == {near.port: True, far.port: True}, "both replicas", 20)
+    assert not mend(run_module, primary, "relink")["changed"]
+    gap.block()
+    wait_for(lambda: heard() == {near.port: True, far.port: False}, "a replica that is not heard", 20)
+    full = primary.client("operator").info("stats")["sync_full"]
+    assert len(mend(run_module, primary, "relink", check=True)["commands"]) == 1
+    assert heard() == {near.port: True, far.port: False}
+    gap.open()
+    assert mend(run_module, primary, "relink")["changed"]
+    assert heard() == {near.port: True, far.port: True}
+    assert primary.client("operator").info("stats")["sync_full"] == full, "it went on where it was"
+    assert not mend(run_module, primary, "relink")["changed"]
+    assert not run_module("redis_mend", {**near.login(), "what": "relink"})["changed"]

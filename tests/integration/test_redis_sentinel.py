@@ -143,11 +143,13 @@ def test_a_sentinel_that_comes_back_does_not_bring_the_old_primary_back(
         except redis.exceptions.ConnectionError:
             return ""
 
+    # Nobody is taken for dead while we take our time.
+    patient = {"down-after-milliseconds": 60000, "failover-timeout": 3000, "parallel-syncs": 1}
     chosen = redis_server()
     old = redis_server(replica_of=chosen)
     watchers = [redis_server.sentinel(ESTATE, chosen, quorum=2) for _ in range(3)]
     for one in watchers:
-        run_module("redis_sentinel", options(one, chosen, quorum=2, replicas=1, sentinels=3))
+        run_module("redis_sentinel", options(one, chosen, quorum=2, replicas=1, sentinels=3, settings=patient))
     watchers[0].client().execute_command("SENTINEL", "FAILOVER", ESTATE)
     for one in watchers:
         wait_for(lambda of=one: state(of)["port"] == old.port, "the failover that raises the epoch", 20)
@@ -157,7 +159,7 @@ def test_a_sentinel_that_comes_back_does_not_bring_the_old_primary_back(
     old.stop()
     chosen.client().execute_command("REPLICAOF", "NO", "ONE")
     for one in watchers:
-        wanted = options(one, chosen, quorum=2, wait_after_change=False)
+        wanted = options(one, chosen, quorum=2, wait_after_change=False, settings=patient)
         check = run_module("redis_sentinel", wanted, check=True)
         done = run_module("redis_sentinel", wanted)
         assert done["commands"] == check["commands"]

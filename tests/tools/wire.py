@@ -41,6 +41,10 @@ class Wire:
         """Swallow everything from now on; the connections stay open."""
         self._blocked.set()
 
+    def open(self) -> None:
+        """Let new connections through; those that were open stay as they are."""
+        self._blocked = threading.Event()
+
     def close(self) -> None:
         """Take no more connections."""
         self._listener.close()
@@ -85,10 +89,11 @@ class Wire:
 
     def _pump(self, source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes]) -> None:
         """Copy until one side ends."""
+        blocked = self._blocked
         send = _Late(sink, self.delay).send if self.delay else sink.sendall
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                if self._blocked.is_set():
+                if blocked.is_set():
                     continue
                 data = change(data)
                 if not data:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lifeline.diagnose import plan_from_evidence
 from lifeline.incident import work
+from lifeline.remedies import title
 from lifeline.report.incident import incident, incident_markdown, incident_page
 from lifeline.report.text import outcome_text
 
@@ -63,6 +64,18 @@ def test_writes_are_called_lost_where_a_primary_was_replaced_in_this_outage(
     gone = "Gone for good: what it had acknowledged."
     lines = outcome_text("orders", first, run["last"], 9.0, {"jobs": {"gone": [gone], "todo": []}})
     assert (gone in lines) is told
+
+
+def test_of_a_step_that_was_taken_again_the_last_try_is_told() -> None:
+    def step(remedy: str, failed: str) -> dict[str, Any]:
+        return {"remedy": remedy, "host": "redis2", "why": "dead", "began": 1.0, "ended": 2.0, "failed": failed}
+
+    plan = {"verdict": "degraded", "findings": [], "todo": [], "loss": None, "actions": []}
+    look = {"plan": plan, "topology": {"last_primary": "redis1"}, "primary": {"name": "redis1"}}
+    taken = [step("follow", ""), step("follow", "no link"), step("scale", "no room"), step("scale", "")]
+    lines = outcome_text("orders", look, look, 9.0, {"taken": taken})
+    said = [line.partition(" (")[0] for line in lines if line.startswith(("Done", "Failed"))]
+    assert said == [f"Done: {title('scale')}", f"Failed: {title('follow')}"]
 
 
 def test_a_failover_is_seen_in_the_log_of_the_new_primary() -> None:

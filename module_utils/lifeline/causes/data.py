@@ -307,6 +307,7 @@ CAUSES = (
         "Do not move dump.rdb away and start a primary: it starts empty.",
         _not_loading("rdb_version"),
         NOT_STARTING,
+        task="resync",
     ),
     Cause(
         "rdb_unreadable",

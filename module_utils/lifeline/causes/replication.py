@@ -166,7 +166,7 @@ def _lagging(case: Case) -> Iterator[Match]:
         if name and lag >= LAG_S and row.text("state") == "online":
             behind = max(0, end - row.count("offset"))
             line = f"{primary.name}: {name} acknowledged nothing for {lag} s, and is {size(behind)} behind"
-            yield Match(name, (line,), data={"behind_bytes": behind})
+            yield Match(name, (line,), data={"behind_bytes": behind, "host": primary.name})
 
 
 def _not_enough(case: Case) -> Iterator[Match]:
@@ -301,10 +301,12 @@ CAUSES = (
         "A replica does not keep up",
         WARNING,
         "What it has not acknowledged is lost if the primary dies now.",
-        "Look at the replica's processor, disk and network, and at slow scripts on it; it catches up by itself.",
+        "Close its link on the primary (CLIENT KILL): it comes back at once and goes on where it was. If it stays "
+        "behind, look at its processor, disk and network, and at slow scripts on it.",
         "Do not promote it and do not restart it: a restart may cost a full copy.",
         _lagging,
         ("not_enough_replicas",),
+        task="relink",
         like="replica_link_down",
     ),
 )

@@ -105,8 +105,7 @@ def outcome_text(
     """After the run: what it was, who is primary now, what was done, what is left.
 
     ``first`` and ``last`` are ``{plan, topology, primary}``; ``facts`` may hold ``jobs`` (``rq.report.recovered``),
-    ``write_through`` (address), and lists: ``restarted``, ``preserved``, ``steps`` (remedy@host) and ``failed`` (steps,
-    as ``incident`` has them).
+    ``write_through`` (address), and lists: ``restarted``, ``preserved`` and ``taken`` (steps, as in ``incident``).
     """
     plan = last["plan"]
     before, after = first.get("primary") or {}, last.get("primary") or {}
@@ -114,17 +113,10 @@ def outcome_text(
     verdict = _VERDICTS.get(plan["verdict"], "NOT in service")
     if not facts.get("write_through"):
         verdict = "NOT proven to be in service: no write was taken"
-    changed = first["plan"]["verdict"] == "act"
     lines = [f"Estate {estate}: {verdict}, after {seconds:.1f} s."]
     lines.append(f"What it was: {_causes(first['plan']['findings']) or 'nothing; the estate was healthy'}.")
     lines.append(f"Primary: {was} before, {after.get('name', 'none')} now.")
-    if changed:
-        lines += [f"Done: {step}" for step in words.steps(first["plan"])]
-        known = {f"{action['remedy']}@{action['host']}" for action in first["plan"]["actions"]}
-        later = [step.partition("@") for step in dict.fromkeys(facts.get("steps") or ()) if step not in known]
-        lines += [f"Done: {title(remedy)} (on {host})" for remedy, _, host in later]
-        failed = facts.get("failed") or ()
-        lines += [f"Failed: {title(step['remedy'])} (on {step['host']}): {step['failed']}" for step in failed]
+    lines += _steps(facts.get("taken") or ())
     lines += _facts(facts)
     if _primary_was_hit(first, last):
         lines += (facts.get("jobs") or {}).get("gone") or []
@@ -133,6 +125,14 @@ def outcome_text(
     todo = [*plan["todo"], *((facts.get("jobs") or {}).get("todo") or ())]
     lines += [f"For you: {item}" for item in todo] or ["For you: nothing."]
     return lines
+
+
+def _steps(taken: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each step came to; of one that was taken again, its last try."""
+    last = {(step["remedy"], step["host"]): step for step in taken}
+    done = [f"Done: {words.action_text(step)}" for step in last.values() if not step["failed"]]
+    failed = [step for step in last.values() if step["failed"]]
+    return done + [f"Failed: {title(step['remedy'])} (on {step['host']}): {step['failed']}" for step in failed]
 
 
 def _primary_was_hit(first: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
