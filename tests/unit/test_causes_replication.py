@@ -98,6 +98,13 @@ def test_replicas_dropped_again_and_again() -> None:
     assert consequences == {"full_sync_storm", "replica_copying", "replica_link_down"}
 
 
+def test_what_was_dropped_before_the_last_step_says_nothing_of_how_it_is_after_it() -> None:
+    estate = Estate().log("redis1", "replica_buffer", DROPPED, count=3, ago=5)
+    assert [step["remedy"] for step in estate.diagnose()["plan"]["actions"]] == ["configure_server"]
+    assert estate.findings(fresh=3.0) == {}
+    assert Estate().log("redis1", "full_sync", SYNC, count=9, ago=5).findings(fresh=3.0) == {}
+
+
 def test_one_replica_dropped_or_several_some_time_ago_is_no_loop() -> None:
     assert roots(Estate().log("redis1", "replica_buffer", DROPPED, count=1)) == set()
     assert roots(Estate().log("redis1", "replica_buffer", DROPPED, count=9, ago=300)) == set()
@@ -149,6 +156,7 @@ def test_more_replicas_wanted_than_there_are() -> None:
     found = short_of_replicas(Estate(), "3", 2).findings()
     assert found["not_enough_replicas", "redis1"]["severity"] == "critical"
     assert "3 can never be there" in found["not_enough_replicas", "redis1"]["evidence"][2]
+    assert found["not_enough_replicas", "redis1"]["task"] == "configure_server"
     assert short_of_replicas(Estate(), "2", 2).findings() == {}
 
 

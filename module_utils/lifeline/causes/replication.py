@@ -108,7 +108,7 @@ def _buffer_loop(case: Case) -> Iterator[Match]:
     if primary is None:
         return
     dropped, syncs = primary.logged("replica_buffer"), primary.logged("full_sync")
-    if dropped is None or dropped.count("recent") < 2:
+    if dropped is None or dropped.count("recent") < 2 or not _goes_on(case, primary, dropped):
         return
     copies = syncs.count("recent") if syncs else 0
     lines = [
@@ -125,11 +125,19 @@ def _buffer_loop(case: Case) -> Iterator[Match]:
     yield Match(primary.name, tuple(lines), affects)
 
 
+def _goes_on(case: Case, server: Server, found: Facts) -> bool:
+    """Whether lines of the last minute are younger than the last step that a recovery took against them."""
+    now = server.host.facts.number("time") if server.host else 0
+    return now - found.number("last") <= case.fresh_s
+
+
 def _full_sync_storm(case: Case) -> Iterator[Match]:
     """Full copies again and again, for another reason than the output buffer."""
     primary = case.primary
     syncs = primary.logged("full_sync") if primary else None
-    if primary is not None and syncs is not None and syncs.count("recent") > 2 * max(1, len(case.servers) - 1):
+    if primary is None or syncs is None or not _goes_on(case, primary, syncs):
+        return
+    if syncs.count("recent") > 2 * max(1, len(case.servers) - 1):
         line = f"{primary.name}: {syncs.count('recent')} full copies begun in the last minute"
         affects = tuple(server.name for server in case.servers if server is not primary)
         yield Match(primary.name, (line, *sample(primary, syncs)), affects, sure=LIKELY)
@@ -181,11 +189,11 @@ def _not_enough(case: Case) -> Iterator[Match]:
             f"{primary.name}: {good} good replicas, min-replicas-to-write {wanted}, min-replicas-max-lag {limit} s",
             f"{primary.name}: writes are refused with NOREPLICAS",
         ]
-        others = tuple(server.name for server in case.servers if server is not primary)
+        others, task = tuple(server.name for server in case.servers if server is not primary), None
         if wanted > len(others):
             lines.append(f"the estate has {len(others)} replicas, so {wanted} can never be there")
-            others = ()
-        yield Match(primary.name, tuple(lines), reach(case, primary), stems_from=others)
+            task, others = "configure_server", ()
+        yield Match(primary.name, tuple(lines), reach(case, primary), stems_from=others, task=task)
 
 
 CAUSES = (
@@ -242,6 +250,7 @@ CAUSES = (
         "Do not restart the primary: all replicas copy everything again, and it may come back empty.",
         _buffer_loop,
         ("replica_link_down", "replica_copying", "replica_lagging", "full_sync_storm"),
+        task="configure_server",
     ),
     Cause(
         "full_sync_storm",
@@ -254,6 +263,7 @@ CAUSES = (
         "Do not restart the primary: all replicas copy everything again, and it may come back empty.",
         _full_sync_storm,
         ("replica_link_down", "replica_copying", "replica_lagging"),
+        task="configure_server",
     ),
     Cause(
         "replica_copying",
