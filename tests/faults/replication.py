@@ -133,7 +133,8 @@ def backlog_too_small(lab: Lab) -> Iterator[Expect]:
 @fault("replica_copying")
 def slow_copy(lab: Lab) -> Iterator[Expect]:
     primary, replica = lab.primary(), lab.replicas()[0]
-    with settings(lab, primary, rdb_key_save_delay="1500000", repl_backlog_size="16kb", repl_diskless_sync_delay="0"):
+    delay = str(int(40e6 / int(lab.redis(primary, "DBSIZE"))))  # microseconds a key: 40 s for all of them
+    with settings(lab, primary, rdb_key_save_delay=delay, repl_backlog_size="16kb", repl_diskless_sync_delay="0"):
         lab.on(replica, "systemctl", "stop", UNIT)
         lab.redis(primary, "EVAL", BURST.format(count=4), "0")
         lab.on(replica, "systemctl", "start", UNIT)
