@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 from base import LEFT, Expect, fault
-from lab import UNIT, Lab, wait_for
+from lab import ROOT, UNIT, Lab, wait_for
 from ways import DATA, MIB, config_with, linked, memory_limit, prop, resident, shell, unit_with, up_again
 
 # What a failover leaves behind for some seconds when the old primary is back.
@@ -172,6 +173,31 @@ def replica_without_power(lab: Lab) -> Iterator[Expect]:
     lab.cut_power(replica)
     yield Expect(replica)
     lab.power_on(replica)
+
+
+@fault("host_gone", "primary", recovery=LEFT)
+def primary_without_power(lab: Lab) -> Iterator[Expect]:
+    primary = lab.primary()
+    lab.cut_power(primary)
+    yield Expect(primary)
+    lab.power_on(primary)
+
+
+@fault("host_gone", "returns", recovery=LEFT)
+def primary_that_is_back_during_the_run(lab: Lab) -> Iterator[Expect]:
+    """An old primary whose host boots after recover.yml has looked, and left it out."""
+    primary, looked = lab.primary(), ROOT / "reports" / "recovery" / "before" / "redis" / "diagnosis.json"
+    before = looked.stat().st_mtime if looked.exists() else 0.0
+
+    def boot() -> None:
+        wait_for(lambda: looked.exists() and looked.stat().st_mtime > before, "the first look of recover.yml", 120)
+        lab.power_on(primary)
+
+    lab.cut_power(primary)
+    booting = threading.Thread(target=boot)
+    booting.start()
+    yield Expect(primary)
+    booting.join()
 
 
 @fault("application_host_gone", recovery=LEFT)
