@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Mapping, Optional, Sequence
 
-from .remedies import BRING_BACK, BY_TOPOLOGY, FOLLOW_WITH, NEED_A_PRIMARY, NEED_AN_ANSWER, NEED_PEERS, rung, title
+from .remedies import (
+    BRING_BACK,
+    BY_TOPOLOGY,
+    FOLLOW_WITH,
+    NEED_A_PRIMARY,
+    NEED_AN_ANSWER,
+    NEED_PEERS,
+    WAITS,
+    rung,
+    title,
+)
 from .restore import dispute, restore_primary
 from .steps import (
     ACT,
@@ -120,7 +130,9 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
         if finding.severity == "info" or finding.task in BY_TOPOLOGY:
             continue
         hosts = [str(host) for host in finding.data.get("hosts") or [finding.data.get("host") or finding.where]]
-        if finding.task in FOLLOW_WITH:
+        if finding.task in WAITS and f"follow@{hosts[0]}" in tried:
+            plan.todo.append(_for_a_person(finding))
+        elif finding.task in FOLLOW_WITH:
             mended = _follow_with(plan, topology, hosts[0], finding) or mended
         elif finding.task in NEED_A_PRIMARY and topology.primary is None and len(topology.nodes) > 1:
             continue  # whom it follows is not known yet; the next look may tell
@@ -131,11 +143,15 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
             for host in able:
                 _add(plan, Action(finding.task, host, finding.title.lower(), dict(finding.data)))
             if not able:
-                plan.todo.append(f"{finding.where}: {finding.title.lower()}. {finding.remedy} {finding.avoid}".strip())
+                plan.todo.append(_for_a_person(finding))
     plan.actions.sort(key=lambda action: rung(action.remedy))
     if mended and plan.verdict != ACT:
         plan.verdict, plan.refusal = ACT, None
         plan.summary = f"{len(plan.actions)} step(s) mend what is wrong; then the estate is looked at again."
+
+
+def _for_a_person(finding: Finding) -> str:
+    return f"{finding.where}: {finding.title.lower()}. {finding.remedy} {finding.avoid}".strip()
 
 
 def _add(plan: Plan, action: Action) -> None:

@@ -52,7 +52,13 @@ REMEDIES: tuple[Remedy, ...] = (
 _BY_ID = {remedy.id: remedy for remedy in REMEDIES}
 
 # Causes that change how a server comes back as a replica: what ``follow`` is told besides.
-FOLLOW_WITH: dict[str, dict[str, bool]] = {"resync": {"fresh": True}, "replace_frozen": {"kill": True}}
+FOLLOW_WITH: dict[str, dict[str, bool]] = {
+    "resync": {"fresh": True},
+    "replace_frozen": {"kill": True},
+    "await_copy": {},
+}
+# What is only waited for, and so is not worth a second try.
+WAITS = ("await_copy",)
 
 # Remedies that write down whom a server follows.
 NEED_A_PRIMARY = ("reseed_config", "configure_server", "configure_sentinel", "renew_logins")

@@ -90,6 +90,15 @@ DROPPED = "Client id=9 scheduled to be closed ASAP for overcoming of output buff
 SYNC = "Full resync requested by replica 192.0.2.2:6379"
 
 
+def test_a_copy_is_waited_for_once() -> None:
+    estate = link_lost(syncing=True)
+    plan = estate.diagnose()["plan"]
+    assert [(step["remedy"], step["host"]) for step in plan["actions"]] == [("follow", "redis2")]
+    again = estate.diagnose(tried=["follow@redis2"])["plan"]
+    assert (again["verdict"], again["actions"]) == ("degraded", [])
+    assert "Wait until it is done" in again["todo"][0]
+
+
 def test_replicas_dropped_again_and_again() -> None:
     estate = link_lost(syncing=True).log("redis1", "replica_buffer", DROPPED, count=3)
     found = estate.log("redis1", "full_sync", SYNC, count=9).findings()

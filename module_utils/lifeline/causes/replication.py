@@ -276,6 +276,7 @@ CAUSES = (
         "Do not restart it or the primary: it begins anew.",
         _copying,
         ("replica_link_down", "not_enough_replicas"),
+        task="await_copy",
         like="replica_link_down",
     ),
     Cause(
@@ -298,10 +299,12 @@ CAUSES = (
         "A replica has lost its primary and is out of date",
         WARNING,
         "Whoever reads from it gets old answers, or MASTERDOWN.",
-        "Mend the link: look at its log for the reason, at the network and at the primary's maxclients and buffers.",
+        "Bring its settings and passwords to the inventory's. If the link stays down, look at its log for the reason, at "
+        "the network and at the primary's maxclients and buffers.",
         "Do not promote it while the primary lives: what it missed would be lost.",
         _stale,
         ("replica_link_down",),
+        task="configure_server",
         like="replica_link_down",
     ),
     Cause(
