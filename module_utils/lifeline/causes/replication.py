@@ -299,8 +299,8 @@ CAUSES = (
         "A replica has lost its primary and is out of date",
         WARNING,
         "Whoever reads from it gets old answers, or MASTERDOWN.",
-        "Bring its settings and passwords to the inventory's. If the link stays down, look at its log for the reason, at "
-        "the network and at the primary's maxclients and buffers.",
+        "Bring its settings and passwords to the inventory's. If the link stays down, look at its log for the reason, "
+        "at the network and at the primary's maxclients and buffers.",
         "Do not promote it while the primary lives: what it missed would be lost.",
         _stale,
         ("replica_link_down",),
