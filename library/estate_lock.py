@@ -39,6 +39,10 @@ options:
     description: Seconds without a renewal after which a lock counts as left behind.
     type: float
     default: 900.0
+  unfinished:
+    description: With V(released), that the run gives up before it has finished. Whoever comes next is told.
+    type: bool
+    default: false
   process:
     description: Names the control node's process that holds the lock. The action plugin fills it in.
     type: str
@@ -91,6 +95,13 @@ holder:
   returned: always
   type: dict
   sample: {run: 4f2a, who: alice on control1, what: recover.yml, since: 1790000000.0, renewed: 1790000012.5}
+unfinished:
+  description:
+    - When the first of the runs before this one began that died or gave up, in seconds since 1970; 0 where the last one
+      finished. A run that renews its lock is told the same again.
+  returned: always
+  type: float
+  sample: 0.0
 stale:
   description: Whether the lock of another run was left behind.
   returned: always
@@ -112,6 +123,7 @@ def main():
             "who": {"type": "str", "default": ""},
             "what": {"type": "str", "default": ""},
             "stale": {"type": "float", "default": 900.0},
+            "unfinished": {"type": "bool", "default": False},
             "process": {"type": "str", "default": ""},
             "dead_run": {"type": "str", "default": ""},
             "directory": {"type": "path", "default": DIRECTORY},

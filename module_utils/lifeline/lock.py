@@ -3,7 +3,7 @@
 """One run at a time on an estate: a lock file on its hosts that says who holds it and since when.
 
 It lies in /run, so that a reboot clears it. A run that died leaves its lock behind; it counts as stale once its holder
-has not renewed it for a while.
+has not renewed it for a while. Whoever comes after a run that died, or gave up, is told since when work is unfinished.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import os
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
@@ -29,7 +29,8 @@ class Holder:
     """Who holds a lock. ``run`` tells runs apart; times are seconds since 1970 by the host's clock.
 
     ``process``: the control node and its process that holds it (``here``), so that the same control node can tell
-    whether it still lives.
+    whether it still lives. ``unfinished``: when the first of the runs before it began that did not finish, 0 where none
+    did not. ``over``: the run has ended and holds nothing any more, but did not finish.
     """
 
     run: str
@@ -38,6 +39,8 @@ class Holder:
     since: float
     renewed: float
     process: str = ""
+    unfinished: float = 0.0
+    over: bool = False
 
 
 def decide(holder: Optional[Holder], run: str, now: float, stale_s: float, dead_run: str = "") -> str:
@@ -46,7 +49,7 @@ def decide(holder: Optional[Holder], run: str, now: float, stale_s: float, dead_
     A clock that was set back makes a lock look as if renewed in the future: that one counts as taken until ``stale_s``
     have passed from then, which errs to the safe side.
     """
-    if holder is None:
+    if holder is None or holder.over:
         return "free"
     if holder.run == run:
         return "ours"
@@ -80,7 +83,7 @@ def parse(text: str) -> Optional[Holder]:
         said = json.loads(text)
         return Holder(
             str(said["run"]), str(said["who"]), str(said["what"]), float(said["since"]), float(said["renewed"]),
-            str(said.get("process", "")),
+            str(said.get("process", "")), float(said.get("unfinished", 0)), bool(said.get("over", False)),
         )  # fmt: skip
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -97,7 +100,7 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     if check:
         holder = parse(path.read_text(encoding="utf-8")) if path.exists() else None
         state = decide(holder, params["run"], time.time(), params["stale"], params["dead_run"])
-        return _answer(holder, state, params, changed=None)
+        return _answer(holder, state, params, changed=None, unfinished=_left(holder, state))
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with open(os.open(path, os.O_RDWR | os.O_CREAT, MODE), "r+", encoding="utf-8") as file:
@@ -114,15 +117,22 @@ def _under_lock(file: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     holder = parse(file.read())
     state = decide(holder, params["run"], now, params["stale"], params["dead_run"])
     if params["state"] == "released":
-        if state == "ours":
-            _write(file, "")
+        if state == "ours" and holder is not None:
+            _write(file, json.dumps(asdict(replace(holder, over=True))) if params["unfinished"] else "")
         return _answer(holder if state == "taken" else None, state, params, changed=state == "ours")
     if state == "taken":
         return _answer(holder, state, params, changed=False)
-    since = holder.since if holder is not None and state == "ours" else now
-    ours = Holder(params["run"], params["who"], params["what"], since, now, params["process"])
+    since, left = holder.since if holder is not None and state == "ours" else now, _left(holder, state)
+    ours = Holder(params["run"], params["who"], params["what"], since, now, params["process"], left)
     _write(file, json.dumps(asdict(ours)))
-    return _answer(holder if state == "stale" else ours, state, params, changed=state != "ours")
+    return _answer(holder if state == "stale" else ours, state, params, changed=state != "ours", unfinished=left)
+
+
+def _left(holder: Optional[Holder], state: str) -> float:
+    """Since when work is unfinished for whoever asks; 0 where it is not."""
+    if holder is None or state == "taken":
+        return 0.0
+    return holder.unfinished if state == "ours" else holder.unfinished or holder.since
 
 
 def _write(file: Any, text: str) -> None:
@@ -132,7 +142,9 @@ def _write(file: Any, text: str) -> None:
     file.flush()
 
 
-def _answer(holder: Optional[Holder], state: str, params: Mapping[str, Any], changed: Optional[bool]) -> dict[str, Any]:
+def _answer(
+    holder: Optional[Holder], state: str, params: Mapping[str, Any], changed: Optional[bool], unfinished: float = 0.0
+) -> dict[str, Any]:
     """``changed`` None: a check run, which says what a real one would do."""
     would = state in ("free", "stale") if params["state"] == "held" else state == "ours"
     return {
@@ -140,4 +152,5 @@ def _answer(holder: Optional[Holder], state: str, params: Mapping[str, Any], cha
         "held": params["state"] == "held" and state != "taken",
         "holder": asdict(holder) if holder is not None and state in ("taken", "stale") else None,
         "stale": state == "stale",
+        "unfinished": unfinished,
     }

@@ -44,7 +44,8 @@ class Row:
     @property
     def good(self) -> bool:
         done = self.outcome
-        return done.became == RECOVERED and not done.lost and done.second_changed == 0 and not done.error
+        settled = (done.second_changed, done.pending) == (0, 0)
+        return done.became == RECOVERED and not done.lost and settled and not done.error
 
     def told(self, doctor: Doctor) -> dict[str, Any]:
         """A row for the record."""

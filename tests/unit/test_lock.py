@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from lifeline.errors import LifelineError
 def ask(directory: Path, run: str, check: bool = False, **options: Any) -> dict[str, Any]:
     params = {
         "estate": "orders", "state": "held", "run": run, "who": f"{run} on control", "what": "recover.yml",
-        "stale": 900.0, "process": "", "dead_run": "", "directory": str(directory), **options,
+        "stale": 900.0, "process": "", "unfinished": False, "dead_run": "", "directory": str(directory), **options,
     }  # fmt: skip
     return lock.work(params, check)
 
@@ -66,6 +67,19 @@ def test_a_run_that_is_known_to_be_dead_holds_nothing(tmp_path: Path) -> None:
     assert (taken["held"], taken["stale"]) == (True, True)
 
 
+def test_whoever_comes_after_runs_that_did_not_finish_is_told_since_when(tmp_path: Path) -> None:
+    ask(tmp_path, "alice")
+    began = json.loads(lock.path_of(str(tmp_path), "orders").read_text())["since"]
+    assert ask(tmp_path, "bob", dead_run="alice")["unfinished"] == began
+    assert ask(tmp_path, "bob", state="released", unfinished=True)["changed"] is True
+    assert ask(tmp_path, "carol", check=True)["unfinished"] == began
+    carol = ask(tmp_path, "carol")
+    assert (carol["held"], carol["stale"], carol["unfinished"]) == (True, False, began)
+    assert ask(tmp_path, "carol")["unfinished"] == began
+    ask(tmp_path, "carol", state="released")
+    assert ask(tmp_path, "dave")["unfinished"] == 0.0
+
+
 def test_a_control_node_knows_its_own_dead_and_nobody_elses() -> None:
     ended = subprocess.Popen(["true"])
     ended_as = lock.here(ended.pid)
@@ -78,7 +92,8 @@ def test_a_control_node_knows_its_own_dead_and_nobody_elses() -> None:
 
 def test_a_check_run_leaves_no_trace(tmp_path: Path) -> None:
     directory = tmp_path / "new"
-    assert ask(directory, "alice", check=True) == {"changed": True, "held": True, "holder": None, "stale": False}
+    told = {"changed": True, "held": True, "holder": None, "stale": False, "unfinished": 0.0}
+    assert ask(directory, "alice", check=True) == told
     assert not directory.exists()
     ask(directory, "alice")
     before = lock.path_of(str(directory), "orders").read_text()
@@ -105,4 +120,4 @@ def test_a_place_that_can_not_be_written_is_one_sentence(tmp_path: Path) -> None
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_whatever_a_lock_file_holds_it_is_read(text: str) -> None:
     holder = lock.parse(text)
-    assert holder is None or lock.decide(holder, "me", 0.0, 900.0) in ("ours", "stale", "taken")
+    assert holder is None or lock.decide(holder, "me", 0.0, 900.0) in ("free", "ours", "stale", "taken")
