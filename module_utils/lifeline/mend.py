@@ -107,18 +107,21 @@ def _relink(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> di
     first copy is left alone, and so is one that the backlog does not reach back to: it would copy everything again.
     """
     info = client.info("replication")
-    silent = [row for row in client.client_list(_type="replica") if _acknowledges(row) and int(row["idle"]) >= SILENT_S]
-    commands = [f"CLIENT KILL ID {row['id']}" for row in silent]
-    if check or not silent:
-        return {"changed": bool(silent), "commands": commands}
     online = [row for row in _replicas(info) if row["state"] == "online"]
-    oldest = min(int(row["offset"]) for row in online if int(row["lag"]) >= SILENT_S)
+    unheard = [row for row in online if int(row["lag"]) >= SILENT_S]
+    # A connection's own idle time is of no use: what is sent to it counts there as well.
+    hosts = {row["ip"] for row in unheard}
+    links = [row for row in client.client_list(_type="replica") if _acknowledges(row) and _host(row) in hosts]
+    commands = [f"CLIENT KILL ID {row['id']}" for row in links]
+    if check or not unheard:
+        return {"changed": bool(links), "commands": commands}
+    oldest = min(int(row["offset"]) for row in unheard)
     if not int(info["repl_backlog_active"]) or oldest + 1 < int(info["repl_backlog_first_byte_offset"]):
         raise LifelineError(
             f"A replica of {endpoint} is so far behind that a new link would cost a full copy, so its link was left: "
             "look at its processor, disk and network; it catches up, or copies everything when it links again."
         )
-    for row in silent:
+    for row in links:
         client.execute_command("CLIENT", "KILL", "ID", row["id"])
 
     def heard() -> bool:
@@ -137,6 +140,10 @@ def _relink(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> di
 def _acknowledges(row: Mapping[str, Any]) -> bool:
     """Whether a replica's connection is past its first copy: the last that it said is how far it is."""
     return str(row["cmd"]).startswith("replconf")
+
+
+def _host(row: Mapping[str, Any]) -> str:
+    return str(row["addr"]).rpartition(":")[0].strip("[]")
 
 
 def _replicas(info: Mapping[str, Any]) -> list[dict[str, Any]]:
