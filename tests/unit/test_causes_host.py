@@ -291,6 +291,9 @@ def test_one_restart_is_a_note_and_a_loop_is_not() -> None:
     made.evidence["redis2"]["logs"]["journal"]["groups"]["killed"]["count"] = 4
     (loop,) = made.findings().values()
     assert (once["severity"], loop["severity"]) == ("info", "warning")
+    made.evidence["redis2"]["units"][UNIT]["restarts"] = 1
+    (noticed,) = made.findings().values()
+    assert noticed["severity"] == "info", "somebody has started it since"
     assert back("killed", uptime=5000, ago=5002).findings() == {}
 
 

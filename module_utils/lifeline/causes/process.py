@@ -137,7 +137,8 @@ def _restarted(case: Case) -> Iterator[Match]:
         if not server.alive or not server.unit.count("restarts") or server.node.unit_down or uptime > NEWS_S:
             continue
         ends = [found for pattern in ENDS if (found := server.logged(pattern)) is not None]
-        loop = sum(found.count("count") for found in ends) >= LOOP
+        # Deaths before somebody started it or took notice are in the log as well, and not in systemd's count.
+        loop = min(sum(found.count("count") for found in ends), server.unit.count("restarts")) >= LOOP
         lines = [unit_line(server), *(line for found in ends for line in sample(server, found))]
         lines.append(f"{server.name}: up for {uptime:.0f} s, holds {server.view.count('keys')} keys")
         yield Match(server.name, tuple(lines), severity=grade(case, server) if loop else INFO)
