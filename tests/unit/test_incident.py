@@ -73,7 +73,8 @@ def test_of_a_step_that_was_taken_again_the_last_try_is_told() -> None:
     plan = {"verdict": "degraded", "findings": [], "todo": [], "loss": None, "actions": []}
     look = {"plan": plan, "topology": {"last_primary": "redis1"}, "primary": {"name": "redis1"}}
     taken = [step("follow", ""), step("follow", "no link"), step("scale", "no room"), step("scale", "")]
-    lines = outcome_text("orders", look, look, 9.0, {"taken": taken})
+    lines = outcome_text("orders", look, look, 9.0, {"taken": taken, "unfinished": 1790000000.0})
+    assert any(line.startswith("Before this: a run that began at 2026-09-21 14:13:20 UTC") for line in lines)
     said = [line.partition(" (")[0] for line in lines if line.startswith(("Done", "Failed"))]
     assert said == [f"Done: {title('scale')}", f"Failed: {title('follow')}"]
 

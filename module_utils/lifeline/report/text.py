@@ -105,7 +105,8 @@ def outcome_text(
     """After the run: what it was, who is primary now, what was done, what is left.
 
     ``first`` and ``last`` are ``{plan, topology, primary}``; ``facts`` may hold ``jobs`` (``rq.report.recovered``),
-    ``write_through`` (address), and lists: ``restarted``, ``preserved`` and ``taken`` (steps, as in ``incident``).
+    ``write_through`` (address), ``unfinished`` (when an earlier run began that left something, in seconds since 1970),
+    and lists: ``restarted``, ``preserved`` and ``taken`` (steps, as in ``incident``).
     """
     plan = last["plan"]
     before, after = first.get("primary") or {}, last.get("primary") or {}
@@ -151,6 +152,10 @@ def _causes(findings: Sequence[Mapping[str, Any]]) -> str:
 
 def _facts(facts: Mapping[str, Any]) -> list[str]:
     lines = []
+    since = float(facts.get("unfinished") or 0)
+    if since:
+        began = words.moment(since)
+        lines.append(f"Before this: a run that began at {began} did not finish; what it left was seen to as well.")
     if facts.get("write_through"):
         lines.append(f"Proof: a write was taken and read back through {facts['write_through']}.")
     if facts.get("restarted"):
