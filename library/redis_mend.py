@@ -16,9 +16,10 @@ description:
     It runs on the server's own host.
   - V(hang_up) closes connections that never got past their login, where the default user is off. Sentinel does not log
     in again by itself once a server has its right password back.
-  - V(relink) closes the links of replicas that have not been heard for 5 seconds, as after a gap in the network, when
-    TCP itself waits; they come back at once and go on where they were. It waits until all are heard, and is an error
-    where a replica would have to copy everything.
+  - V(relink) closes the link of a replica that its primary has not heard for 5 seconds, as after a gap in the network,
+    when TCP itself waits; it comes back at once and goes on where it was. It waits until the primary hears it, and is
+    an error where the replica would have to copy everything. The primary is asked at the address that the replica
+    follows, with the same login, and has to know the replica by O(login_host) and O(login_port).
   - Nothing is done where nothing is wrong.
 options:
   what:

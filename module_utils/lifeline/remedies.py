@@ -44,7 +44,9 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy("start_primary", RETURN, "start the dead primary again"),
     Remedy("start_sentinel", WAKE, "start the sentinel again"),
     Remedy("repoint_sentinel", UNJAM, "point the sentinel at the live primary"),
-    Remedy("relink", RETURN, "close the links of replicas that are not heard, so that they come back at once"),
+    Remedy(
+        "relink", RETURN, "close the replica's link, which its primary does not hear, so that it comes back at once"
+    ),
     Remedy("follow", RETURN, "bring the server back as a replica"),
     Remedy("failover", PROMOTE, "make a replica the primary"),
 )
