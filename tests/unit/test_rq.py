@@ -414,6 +414,9 @@ class TestRecoverysReport:
 
     def test_a_hold_that_failed_is_said(self):
         assert report.recovered([{"msg": "No."}], [])["lines"] == ["Not held: No."]
+        found = report.recovered([], [{"msg": "A split."}, {"msg": "A split."}, {"skipped": True, "msg": "when"}])
+        assert found["lines"] == ["Not put back: A split."] and "Run recover.yml again" in found["todo"][0]
+        assert report.left_in_window({"msg": "A split."}) == {}
 
     def test_all_that_was_held_is_back(self):
         run = {"requeued": 1, "sources": {"failed": 1}, "duration": 1}

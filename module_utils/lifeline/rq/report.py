@@ -83,8 +83,11 @@ def recovered(
     ``watched``: see ``left_in_window``.
     """
     held_by = [result for result in holds if not result.get("skipped")]
-    runs = [result for result in requeues if "requeued" in result]
+    told = [result for result in requeues if not result.get("skipped")]
+    runs = [result for result in told if "requeued" in result]
+    failures = [result["msg"] for result in told if "requeued" not in result and result.get("msg")]
     lines = [f"Not held: {result['msg']}" for result in held_by if result.get("msg")]
+    lines += [f"Not put back: {failure}" for failure in dict.fromkeys(failures)]
     kept = sum(result.get("held", 0) for result in held_by)
     missing = [(run.get("left") or {}).get("missing", 0) for run in runs]
     gone = max([*(result.get("gone", 0) for result in held_by), *missing], default=0)
@@ -97,9 +100,11 @@ def recovered(
     lost = list(dict.fromkeys(f"Gone for good: {said}" for run in runs for said in run.get("unrecoverable") or ()))
     put_back = sum((run.get("sources") or {}).get("failed", 0) for run in runs)
     unsettled = kept > put_back or any(left_in_window(run, watched) for run in runs)
-    return {"lines": lines, "gone": lost, "todo": [_TODO] if unsettled else []}
+    todo = [_AGAIN] if failures else [_TODO] if unsettled else []
+    return {"lines": lines, "gone": lost, "todo": todo}
 
 
+_AGAIN = "Run recover.yml again to put back the jobs that were lost in this outage."
 _TODO = (
     "Look at the lost jobs that are left (playbooks/requeue.yml); put them back (-e requeue_job_ids=...) or let them "
     "expire (playbooks/hold.yml -e hold_release=true)."
