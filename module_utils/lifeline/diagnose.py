@@ -137,7 +137,7 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
         findings=[finding.as_dict() for finding in findings],
         plan=plan.as_dict(),
         topology=topology.as_dict(),
-        outage_began=outage_began([host.facts.plain for host in case.hosts.values()]),
+        outage_began=_began(case),
         promoted_at=_promoted_at(case),
         parties=parties(case),
         unjudged=unjudged,
@@ -256,6 +256,15 @@ def _finding(sighting: Sighting, consequences: Sequence[Sighting]) -> Finding:
             for other in consequences
         ],
     )
+
+
+def _began(case: Case) -> Optional[float]:
+    """When the trouble that shows began; of a primary that was replaced and is still gone, the sentinels tell."""
+    gone = {server.node.host for server in case.servers if not server.alive}
+    logged = [watcher.logged("sdown_primary") for watcher in case.watchers]
+    seen = [found.number("last") for found in logged if found and gone & set(found.text("sample").split())]
+    shown = outage_began([host.facts.plain for host in case.hosts.values()])
+    return min([*seen, *([] if shown is None else [shown])], default=None)
 
 
 def _promoted_at(case: Case) -> Optional[float]:

@@ -85,6 +85,14 @@ def test_a_failover_is_seen_in_the_log_of_the_new_primary() -> None:
     assert Estate().diagnose()["promoted_at"] is None
 
 
+def test_sentinels_tell_when_a_primary_went_that_they_have_replaced_and_that_is_still_gone() -> None:
+    gone = "+sdown master redis 192.0.2.2 6379"
+    estate = Estate("redis1").log("redis1", "sdown_primary", gone, ago=30, source="sentinel")
+    assert estate.diagnose()["outage_began"] is None, "it is back"
+    estate = Estate("redis1").lose("redis2").log("redis3", "sdown_primary", gone, ago=30, source="sentinel")
+    assert estate.diagnose()["outage_began"] == NOW - 30
+
+
 def test_a_recovery_without_a_proof_has_no_recovery_time() -> None:
     assert incident(a_run(proven_at=None))["rto_s"] is None
 

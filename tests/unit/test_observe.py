@@ -173,6 +173,7 @@ WORDS = [
     ("replica_buffer", "Client id=7 addr=a scheduled to be closed ASAP for overcoming of output buffer limits."),
     ("full_sync", "Full resync requested by replica 192.0.2.2:6379"),
     ("flushing_old", "PRIMARY <-> REPLICA sync: Flushing old data"),
+    ("sdown_primary", "+sdown master redis 192.0.2.1 6379"),
     ("no_good_replica", "-failover-abort-no-good-slave master redis 192.0.2.1 6379"),
     ("rebooted", "+reboot master redis 192.0.2.1 6379"),
     ("tilt", "+tilt #tilt mode entered"),

@@ -56,6 +56,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("nodes_file", r"corrupted cluster config file|already used by a different Redis Cluster node"),
     ("unresolved", r"Can't resolve instance hostname|Failed to resolve hostname"),
     ("sdown_over", r"-sdown "),
+    ("sdown_primary", r"[+]sdown (?:master|primary) "),
     ("aof_truncated", r"Truncating the AOF|loaded anyway because aof-load-truncated"),
     ("aof_unfinished", r"Unexpected end of file reading the append only file|truncated file is not the last file"),
     ("aof_corrupt", r"(?:Bad file format|Unrecoverable error|Unknown command .*) reading the append only file"),
