@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Kill recover.yml at its task boundaries: nothing may be worse for it, and the next run must finish the work.
 
-``killed.py [--every N] [FAULT ...]``: for each fault and each N-th task, break the lab under load, run recover.yml,
+``killed.py [--every N] [--start N] [FAULT ...]``: for each fault and each N-th task, break the lab under load, run recover.yml,
 kill it with all its children when it begins that task, run it again, and count jobs. Status 1 when a row is bad.
 """
 
@@ -102,6 +102,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Kill recover.yml at its task boundaries, and run it again.")
     parser.add_argument("names", nargs="*", default=CAUSES)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th task")
+    parser.add_argument("--start", type=int, metavar="N", help="the first of them; without it, N of --every")
     parser.add_argument("--record", action="store_true", help="put the outcomes into docs/recoveries.md")
     arguments = parser.parse_args()
     lab = Lab()
@@ -109,7 +110,7 @@ def main() -> int:
     rows: list[Row] = []
     for name in arguments.names:
         fault = named(name)
-        number = arguments.every
+        number = arguments.start or arguments.every
         while not rows or rows[-1].fault != fault.name or rows[-1].task:
             rows.append(run(fault, number, lab, doctor))
             number += arguments.every
