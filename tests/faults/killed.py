@@ -3,8 +3,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Kill recover.yml at its task boundaries: nothing may be worse for it, and the next run must finish the work.
 
-``killed.py [--every N] [--start N] [FAULT ...]``: for each fault and each N-th task, break the lab under load, run recover.yml,
-kill it with all its children when it begins that task, run it again, and count jobs. Status 1 when a row is bad.
+``killed.py [--every N] [--start N] [FAULT ...]``: for each fault and each N-th task, break the lab under load, run
+recover.yml, kill it with all its children when it begins that task, run it again, and count jobs. Status 1 when a row
+is bad.
 """
 
 from __future__ import annotations
