@@ -186,6 +186,24 @@ WORDS = [
 ]
 
 
+def test_of_a_long_journal_the_newest_lines_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As journalctl of systemd 252 does it."""
+    now = time.time()
+    journal = [
+        f"{now - 600 + number * 0.5:.6f} redis1 redis-server[7]: *** FATAL CONFIG FILE ERROR" for number in range(1200)
+    ]
+
+    def journalctl(argv: list[str]) -> str:
+        most = int(next(word for word in argv if word.startswith("-n"))[2:])
+        return "\n".join((journal[::-1] if "--reverse" in argv else journal)[:most])
+
+    monkeypatch.setattr(logs, "output", journalctl)
+    found = logs.journal_groups(["redis-server.service"], now - 900, str)
+    group = found["groups"]["config_fatal"]
+    assert group["count"] == logs.JOURNAL_LINES and now - group["last"] < 1
+    assert group["first"] < group["last"]
+
+
 def test_no_group_hides_another() -> None:
     patterns = [pattern for _name, pattern in logs.PATTERNS]
     assert len(patterns) == len(set(patterns))

@@ -149,8 +149,14 @@ def kernel_groups(since: float, redact: Callable[[str], str]) -> dict[str, Any]:
 
 
 def _journal(which: list[str], since: float, redact: Callable[[str], str]) -> dict[str, Any]:
-    argv = ["journalctl", "--no-pager", "--quiet", "-o", "short-unix", f"--since=@{int(since)}", f"-n{JOURNAL_LINES}"]
-    return group(list(_journal_lines(output([*argv, *which]))), since, redact)
+    """Groups of the newest lines.
+
+    With ``--since``, journalctl of systemd 252 counts ``-n`` from the oldest line on, and a server that ends again and
+    again fills that within minutes (measured: 2,176 lines in 15 minutes); with ``--reverse`` from the newest.
+    """
+    argv = ["journalctl", "--no-pager", "--quiet", "-o", "short-unix", "--reverse", f"--since=@{int(since)}"]
+    newest_first = list(_journal_lines(output([*argv, f"-n{JOURNAL_LINES}", *which])))
+    return group(newest_first[::-1], since, redact)
 
 
 def _journal_lines(text: str) -> Iterator[tuple[float, str]]:
