@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 import recover
 from base import RECOVERED, Fault, named
-from lab import BIN, ROOT, Lab
+from lab import BIN, ROOT, Lab, end_run
 from load import Load
 from recoveries_page import record
 from run import FAILURES, Doctor
@@ -75,7 +74,7 @@ def run_until(lab: Lab, number: int) -> str:
         for line in process.stdout:
             begun += line.startswith("TASK [")
             if begun == number:
-                os.killpg(process.pid, signal.SIGKILL)
+                end_run(process.pid)
                 return line[6:].partition("]")[0]
     return ""
 

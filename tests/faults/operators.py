@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
-from lab import BIN, ROOT, UNIT, Lab, Run, wait_for
+from lab import BIN, ROOT, UNIT, Lab, Run, end_run, wait_for
 from load import Load
 
 LOCK = "/run/lifeline/redis.lock"
@@ -60,7 +59,7 @@ def first_operator(lab: Lab, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                end_run(process.pid)
 
 
 def locks(lab: Lab) -> dict[str, str]:
@@ -108,7 +107,7 @@ def after_a_death(lab: Lab, folder: Path) -> Iterator[str]:
     """What is wrong when the first one's control node is gone for good."""
     lab.kill_for_good(lab.primary())
     with first_operator(lab, folder) as process:
-        os.killpg(process.pid, signal.SIGKILL)
+        end_run(process.pid)
     for host in MEMBERS:
         lab.on(host, "sed", "-i", 's/"process": "[^"]*"/"process": "another-control-node:1:1"/', LOCK)
     run, wrong = refused(lab)

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -161,6 +163,15 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float) -> Any:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{what}: not within {seconds:.0f} s")
         time.sleep(POLL_S)
+
+
+def end_run(playbook: int) -> None:
+    """Kill a run of ansible-playbook that leads its group; its workers have sessions of their own, and would stay."""
+    found = subprocess.run(["pgrep", "--parent", str(playbook)], capture_output=True, text=True, check=False)
+    os.killpg(playbook, signal.SIGKILL)
+    for worker in found.stdout.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(worker), signal.SIGKILL)
 
 
 def versions() -> dict[str, str]:
