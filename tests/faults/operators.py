@@ -74,10 +74,10 @@ def states(lab: Lab) -> str:
     return f"{units} {roles} {locks(lab)}"
 
 
-def refused(lab: Lab, *options: str) -> tuple[Run, list[str]]:
+def refused(lab: Lab) -> tuple[Run, list[str]]:
     """The second operator's run, and what is wrong with it: it has to be refused, and to change nothing."""
     before = states(lab)
-    run = lab.playbook("recover.yml", *options, check=False)
+    run = lab.playbook("recover.yml", check=False)
     wrong = []
     if not run.status or not TOLD.search(run.output):
         wrong.append(f"the second operator was not told who recovers the estate: {run.why}")

@@ -89,6 +89,11 @@ class Server:
         """What lies on its disk (``observe.files``)."""
         return Facts(self.node.files)
 
+    @property
+    def clock(self) -> float:
+        """When its host was looked at, in seconds since 1970 by that host's clock; 0 where it gave no evidence."""
+        return self.host.facts.number("time") if self.host else 0
+
     def logged(self, pattern: str) -> Optional[Facts]:
         """Lines of its log or of its unit's journal in the window looked at."""
         if self.host is None:

@@ -81,7 +81,7 @@ def _command(case: Case) -> Iterator[Match]:
 
 def _slow(case: Case) -> Iterator[Match]:
     for server in case.servers:
-        now = server.host.facts.number("time") if server.host else 0
+        now = server.clock
         slow = [
             row for row in server.deep.rows("slowlog") if row.number("ms") >= SLOW_MS and now - row.number("time") < 900
         ]

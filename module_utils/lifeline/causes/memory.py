@@ -113,7 +113,7 @@ def _swapping(case: Case) -> Iterator[Match]:
 def _disk_slow(case: Case) -> Iterator[Match]:
     for server in case.servers:
         found = server.logged("aof_fsync_slow")
-        now = server.host.facts.number("time") if server.host else 0
+        now = server.clock
         if not server.alive or not found or found.count("count") < STALLS or found.number("last") < now - STALL_S:
             continue
         system = server.host.section("system") if server.host else server.deep

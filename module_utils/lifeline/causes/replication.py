@@ -127,8 +127,7 @@ def _buffer_loop(case: Case) -> Iterator[Match]:
 
 def _goes_on(case: Case, server: Server, found: Facts) -> bool:
     """Whether lines of the last minute are younger than the last step that a recovery took against them."""
-    now = server.host.facts.number("time") if server.host else 0
-    return now - found.number("last") <= case.fresh_s
+    return server.clock - found.number("last") <= case.fresh_s
 
 
 def _full_sync_storm(case: Case) -> Iterator[Match]:

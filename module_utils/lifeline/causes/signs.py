@@ -37,8 +37,7 @@ def last_words(server: Server, *patterns: str) -> Optional[Facts]:
 
 def started_at(server: Server) -> float:
     """When a live server started, in seconds since 1970 by its own host's clock; 0 where that is not known."""
-    now = server.host.facts.number("time") if server.host else 0
-    return now - server.view.number("uptime_s") if now else 0
+    return server.clock - server.view.number("uptime_s") if server.clock else 0
 
 
 def end_of_life(server: Server, *patterns: str) -> Optional[Facts]:
