@@ -263,6 +263,31 @@ evidence:
       description: What O(config_file) says about persistence, and what lies on disk (sizes in bytes).
       type: dict
       sample: {aof_configured: true, replicaof: null, aof: {size: 1048576, manifest: true, missing: []}}
+    port:
+      description:
+        - Who holds the port of this host's server in O(nodes), on any address of the host. RV(evidence.port.state) is
+          V(held), V(free) or V(unknown). With a server of this host in O(nodes).
+      type: dict
+      sample: {number: 6379, state: held, pid: 612, name: redis-server, exe: /usr/bin/redis-check-rdb,
+               unit: redis-server@main.service}
+    sentinel_port:
+      description: The same for the port of this host's sentinel in O(sentinels).
+      type: dict
+      sample: {number: 26379, state: free, pid: null, name: "", exe: "", unit: ""}
+    holdings:
+      description:
+        - Every server of the Redis family that runs on the host, and every snapshot and append-only file in the folders
+          that processes, units, configuration files and the distribution name. RV(evidence.holdings.complete) is false
+          where anything could not be looked at.
+      type: dict
+      sample: {complete: true, data: [{path: /var/lib/redis/dump.rdb, kind: rdb, size: 88, age_s: 60.0, empty: true}],
+               servers: [{pid: 612, name: redis-server, exe: /usr/bin/redis-check-rdb, unit: redis-server@main.service,
+                          port: 6379, ports: [6379], config: /etc/redis/redis-main.conf, dir: /var/lib/redis/main}]}
+    owned:
+      description: What Lifeline made on this host, by the marks that it left there.
+      type: list
+      elements: str
+      sample: [firewall, server, sentinel]
     system:
       description: Processor, memory, pressure, network, kernel settings and disks of the host. With O(depth=full).
       type: dict

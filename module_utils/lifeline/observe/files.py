@@ -154,6 +154,15 @@ def rdb_fields(data: bytes) -> dict[str, str]:
     return found
 
 
+def rdb_keyless(start: bytes) -> bool:
+    """Whether a snapshot, by its first bytes, ends right after its fields: its server had no key."""
+    place = 9
+    while start[place : place + 1] == bytes([_RDB_FIELD]):
+        _name, place = _rdb_string(start, place + 1)
+        _value, place = _rdb_string(start, place)
+    return bool(_RDB_HEADER.match(start)) and start[place : place + 1] == bytes([RDB_END])
+
+
 def _rdb_string(data: bytes, place: int) -> tuple[str, int]:
     """The text that begins at ``place``, and where the next one does; behind all data where this one ends there.
 

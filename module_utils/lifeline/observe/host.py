@@ -20,6 +20,7 @@ from . import (
     estate,
     files,
     fleet,
+    holdings,
     jobs,
     logs,
     posture,
@@ -57,7 +58,8 @@ def _evidence(params: Mapping[str, Any], credentials: Credentials, used: Any, re
     name, service = params["name"], params["service"]
     if params["depth"] == "brief":
         units, config = params["units"], params["config_file"]
-        return estate.collect(name, nodes, sentinels, service, credentials, units, config)
+        brief = estate.collect(name, nodes, sentinels, service, credentials, units, config)
+        return {**brief, **_holdings(params)}
     started = time.monotonic()
     known = estate.here(name, service, params["units"])
     # Posture looks in two rounds, so it may take twice as long.
@@ -68,6 +70,7 @@ def _evidence(params: Mapping[str, Any], credentials: Credentials, used: Any, re
         sections = _sections(params, known, credentials, used, redact)
     if params["config_file"]:
         sections["files"] = lambda: files.data_files(params["config_file"])
+    sections["holdings"] = lambda: _holdings(params)
     if known["library"]:
         sections["views"] = lambda: estate.views(nodes, sentinels, service, credentials)
     return _with_sections(known, sections, params["patience"] * rounds, started)
@@ -78,8 +81,8 @@ def _with_sections(
 ) -> dict[str, Any]:
     """Each section waits for two answers in a row at most, and ends by itself then."""
     found, errors = side_by_side(sections, patience * 2 + SPARE_S)
-    views = found.pop("views", {})
-    return {**known, **found, **views, "errors": errors, "took_s": round(time.monotonic() - started, 3)}
+    merged = {**found.pop("views", {}), **found.pop("holdings", {})}
+    return {**known, **found, **merged, "errors": errors, "took_s": round(time.monotonic() - started, 3)}
 
 
 def _managed(params: Mapping[str, Any], login: Credentials) -> dict[str, Any]:
@@ -156,6 +159,13 @@ def _secrets(params: Mapping[str, Any], used: Any) -> set[str]:
 def _own(params: Mapping[str, Any], kind: str) -> Optional[Endpoint]:
     """This host's own server or sentinel, as its peers address it."""
     return next((peer for peer in estate.endpoints(params[kind]) if peer.name == params["name"]), None)
+
+
+def _holdings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Who holds the ports of this host's own members, and what the host holds."""
+    own = {option: _own(params, option) for option in ("nodes", "sentinels")}
+    ports = {option: peer.port if peer else None for option, peer in own.items()}
+    return holdings.look(ports["nodes"], ports["sentinels"])
 
 
 def _network(params: Mapping[str, Any], used: Any) -> dict[str, Section]:

@@ -11,6 +11,7 @@ from ... import memory
 from ...client import Credentials, Endpoint
 from .. import application, certificates
 from ..parallel import Section, side_by_side
+from ..running import unit_of
 from ..shell import output, read
 from . import config, host, nft, server, units
 from .secrets import Digests
@@ -102,7 +103,7 @@ class _Posture:
         redis = first.get("redis") or {}
         running, info = redis.get("config") or {}, redis.get("info") or {}
         pid = int(info.get("process_id") or 0)
-        unit = units.unit_of(pid) or self._unit(sentinel=False)
+        unit = unit_of(read(f"/proc/{pid}/cgroup")) or self._unit(sentinel=False)
         named = [name for name in (unit, self._unit(sentinel=True), *(self.wanted.get("worker_units") or ())) if name]
         file = str(info.get("config_file") or self.params["config_file"] or "")
         sentinel = first.get("sentinel") or {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any, Optional, Sequence
 
-from ..shell import output, read
+from ..shell import output
 
 PROPERTIES = {
     "Id": "id",
@@ -79,9 +79,3 @@ def exposure(unit: str, seconds: float) -> Optional[float]:
     text = output(["systemd-analyze", "security", "--no-pager", unit], seconds)
     match = re.search(r"exposure level for [^:]*: ([\d.]+)", text)
     return float(match[1]) if match else None
-
-
-def unit_of(pid: int) -> str:
-    """The systemd unit that a process belongs to; empty when it is none's."""
-    match = re.search(r"/([^/\n]+\.service)\s*$", read(f"/proc/{pid}/cgroup"), re.MULTILINE)
-    return match[1].replace("\\x2d", "-") if match else ""
