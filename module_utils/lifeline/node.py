@@ -388,7 +388,7 @@ def keys_in(path: str) -> Optional[int]:
     if checker is None:
         return None
     done = subprocess.run([checker, path], capture_output=True, text=True, errors="replace", timeout=600, check=False)
-    found = re.search(r"(\d+) keys read", done.stdout)
+    found = re.search(r"\b(\d+) keys read", done.stdout)
     if done.returncode or not found:
         raise LifelineError(f"{path} is damaged, says {checker}; nothing was changed. Look at the disk.")
     return int(found[1])

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -83,3 +83,28 @@ def test_a_port_that_speaks_something_else_is_evidence(words: str, redis_server:
     said = diagnose({"service": "estate", "evidence": [alone], "nodes": nodes, "sentinels": sentinels})
     assert said["unjudged"] == []
     assert said["primary"] is None or said["primary"]["name"] == "n1"
+
+
+def look_at(server: Any, **options: Any) -> dict[str, Any]:
+    """What redis_health is asked for a full look at one server from its own host."""
+    return {
+        "name": "n1", "service": "estate", "nodes": [server.node("n1")], "depth": "full", "patience": 1.0,
+        "connect_timeout": 1.0, "command_timeout": 1.0, **options,
+    }  # fmt: skip
+
+
+def test_B1_a_refused_login_does_not_hang_the_look(redis_server: Servers, run_module: Modules) -> None:
+    """Before: one unauthenticated `AUTH "user '>" + 60 backslashes` lay in ACL LOG and hung every look for ever.
+
+    Now: the look takes as long as without it, and shows the refusal.
+    """
+    server = redis_server(users={"app": ("password", "~* +@all")})
+    for name in ("user '>" + "\\" * 60, "user token-" + "token-" * 300 + " "):
+        with closing(socket.create_connection(("127.0.0.1", server.port))) as stranger:
+            words = ["AUTH", name, "x"]
+            stranger.sendall(f"*{len(words)}\r\n".encode() + b"".join(f"${len(w)}\r\n{w}\r\n".encode() for w in words))
+            assert b"WRONGPASS" in stranger.recv(1000)
+    started = time.monotonic()
+    evidence = run_module("redis_health", look_at(server, **server.credentials()), timeout=20)["evidence"]
+    assert time.monotonic() - started < 10
+    assert len(evidence["server"]["acl_log"]) == 2

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lifeline.config import quote as config_quote
-from lifeline.observe.redact import Redactor, secrets_in, secrets_of
+from lifeline.observe import redact as redaction
+from lifeline.observe.redact import TEXT_LIMIT, Redactor, secrets_in, secrets_of
 
 P = "pl4nted"
 
@@ -141,3 +144,60 @@ def test_a_document_is_cut_to_what_a_host_may_have() -> None:
         {"text": "x" * 10_000_000, "list": [1] * 100_000, "dict": {str(i): i for i in range(99_999)}}
     )
     assert (len(told["text"]), len(told["list"]), len(told["dict"])) == (2000, 2000, 2000)
+
+
+# Texts that strangers can leave in ACL LOG, in a log or as the name of a queue; each kept a rule busy.
+SLOW = {
+    "backslashes": "AUTH user '>" + "\\" * 60,
+    "many backslashes": "AUTH user '>" + "\\" * 1990,
+    "tokens": "token-" * 333 + " ",
+    "blanks": "user --pass a" + " " * 1900 + "-",
+    "quotes": "user '>\\" * 280,
+    "schemes": "a+" * 900 + "://" * 60,
+    "settings": "requirepass" + "\n" * 1900,
+    "a mebibyte": "user token='>\\ " * 70_000,
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_B1_no_text_keeps_the_redaction_busy(name: str) -> None:
+    """Before: an unauthenticated `AUTH` with 60 backslashes hung diagnose, recover --check and compliance for ever.
+
+    Now: every rule takes time in proportion to the text, and the text is cut before it is looked at.
+    """
+    redact = Redactor(["a-planted-secret"])
+    started = time.process_time()
+    said = redact.document({"acl_log": [{"object": SLOW[name], SLOW[name]: 1}], "name": SLOW[name]})
+    assert time.process_time() - started < 0.3
+    assert len(said["name"]) <= TEXT_LIMIT
+
+
+def test_B1_a_late_text_is_dropped_and_the_next_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that nobody tried in time costs its text, not the look."""
+    slow = (re.compile("slow"), re.compile(r"slow (?:a|a)+b"), "")
+    monkeypatch.setattr(redaction, "_RULES", (slow, *redaction._RULES))
+    started = time.process_time()
+    said = Redactor().document(["before", "slow " + "a" * 60, "password=x after", "slow ab"])
+    assert said == ["before", redaction.DROPPED, "password=*** after", ""]
+    assert time.process_time() - started < 1
+
+
+def test_B1_what_is_slow_all_the_time_is_dropped_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many texts are slow, all of them have two seconds."""
+    redact = Redactor()
+    redact._spent = redaction.ALL_S + 1
+    assert redact.document(["a b", "plain"]) == [redaction.DROPPED, "plain"]
+
+
+@pytest.mark.parametrize("over", range(0, 40, 3))
+def test_B1_a_cut_leaves_no_part_of_a_secret(over: int) -> None:
+    secret = "planted/secret-of-thirty-letters"
+    text = "x" * (TEXT_LIMIT - 38 + over) + " " + secret + " end" * 50
+    said = Redactor([secret])(text)
+    assert len(said) <= TEXT_LIMIT
+    assert secret[:4] not in said
+
+
+def test_B1_a_quote_that_was_cut_off_hides_its_rest() -> None:
+    assert "pl4nted" not in Redactor()('the password="pl4nted and more')
+    assert "pl4nted" not in Redactor()("user app on '>pl4nted and more")

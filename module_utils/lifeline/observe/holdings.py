@@ -34,8 +34,8 @@ MOST_DATA = 64
 MOST_BYTES = 1_000_000
 SECONDS = 1.0
 
-_EXEC = re.compile(r"^\s*ExecStart\s*=\s*[-@:+!]*(.+)$", re.MULTILINE)
-_WORKING = re.compile(r"^\s*WorkingDirectory\s*=\s*[-~]*(/\S*)", re.MULTILINE)
+_EXEC = re.compile(r"^[ \t]*ExecStart[ \t]*=[ \t]*[-@:+!]*(.+)$", re.MULTILINE)
+_WORKING = re.compile(r"^[ \t]*WorkingDirectory[ \t]*=[ \t]*[-~]*(/\S*)", re.MULTILINE)
 
 
 def look(port: Optional[int], sentinel_port: Optional[int], root: str = "/") -> dict[str, Any]:
@@ -85,7 +85,7 @@ class _Disk:
     def config_of(self, one: Process) -> str:
         """The configuration file of a running server: of its command line, else of its unit's; empty if unknown."""
         named = [word for word in one.arguments[1:] if word.startswith("/") and os.path.isfile(self._at(word))]
-        template = re.sub(r"@.*\.", "@.", one.unit)
+        template = re.sub(r"^([^@]*)@.*\.", r"\1@.", one.unit)
         for name in (one.unit, template):
             named += [path for path in self._units.get(name, ([], ""))[0] if not _instance_of_other(path, one.unit)]
         return named[0] if named else ""

@@ -16,6 +16,8 @@ from .shell import output
 TAIL_BYTES = 1 << 20
 JOURNAL_LINES = 500
 SAMPLE_CHARS = 300
+# What decides what a line is stands at its beginning; a line of a megabyte is nobody's.
+LINE_CHARS = 2000
 
 # Lines this young, in seconds, tell how often something happens now.
 RECENT_S = 60
@@ -46,7 +48,8 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("oom_unit", r"killed by the OOM killer|Failed with result 'oom-kill'"),
     ("oom_server", r"Killed process \d+ \((?:redis|valkey)-server"),
     ("oom_other", r"(?:Out of memory|cgroup out of memory): Killed process"),
-    ("disk_error", r"EXT4-fs error|XFS \(\S+\): .*(?:error|[Cc]orrupt)|I/O error, dev|Remounting filesystem read-only"),
+    ("disk_error", r"EXT4-fs error|XFS \(\S+\): .{0,200}(?:error|[Cc]orrupt)|I/O error, dev"),
+    ("disk_error", r"Remounting filesystem read-only"),
     ("task_hung", r"blocked for more than \d+ seconds"),
     ("start_limit", r"Start request repeated too quickly"),
     ("killed", r"code=killed, status=9/KILL"),
@@ -59,11 +62,12 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("sdown_primary", r"[+]sdown (?:master|primary) "),
     ("aof_truncated", r"Truncating the AOF|loaded anyway because aof-load-truncated"),
     ("aof_unfinished", r"Unexpected end of file reading the append only file|truncated file is not the last file"),
-    ("aof_corrupt", r"(?:Bad file format|Unrecoverable error|Unknown command .*) reading the append only file"),
+    ("aof_corrupt", r"(?:Bad file format|Unrecoverable error|Unknown command .{0,300}) reading the append only file"),
     ("aof_missing", r"Unable to obtain the AOF file|Fatal error: can't open the append log file"),
     ("aof_created", r"Creating AOF base file \S+ on server start"),
     ("rdb_version", r"Can't handle RDB format version"),
-    ("rdb_unreadable", r"(?:can't open the RDB file|Fatal error loading the DB).*(?:Permission denied|not permitted)"),
+    ("rdb_unreadable", r"can't open the RDB file.{0,300}(?:Permission denied|not permitted)"),
+    ("rdb_unreadable", r"Fatal error loading the DB.{0,300}(?:Permission denied|not permitted)"),
     ("rdb_broken", r"Short read or OOM loading DB|Wrong RDB checksum|Wrong signature trying to load DB"),
     ("rdb_broken", r"RDB CRC error|Unexpected EOF reading RDB|Internal error in RDB reading"),
     ("loaded", r"DB loaded from|Done loading RDB"),
@@ -74,7 +78,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("flushing_old", r"Flushing old data"),
     (
         "replica_login",
-        r"Unable to AUTH to|(?:MASTER|Master|PRIMARY|Primary) .*(?:NOAUTH|NOPERM|WRONGPASS)",
+        r"Unable to AUTH to|(?:MASTER|Master|PRIMARY|Primary) .{0,200}(?:NOAUTH|NOPERM|WRONGPASS)",
     ),
     ("linked", r"Successful partial resynchronization|(?:MASTER|PRIMARY) <-> REPLICA sync: Finished with success"),
     ("promoted", r"(?:MASTER|PRIMARY) MODE enabled"),
@@ -118,10 +122,14 @@ def _tail(path: str) -> tuple[int, str]:
         return size, file.read(TAIL_BYTES).decode("utf-8", "replace")
 
 
+def _lines(text: str) -> Iterator[str]:
+    return (line[:LINE_CHARS] for line in text.splitlines())
+
+
 def _redis_lines(text: str) -> Iterator[tuple[float, str]]:
     """(time, message); a line without a time, such as one of a crash report, has that of the line before."""
     when = 0.0
-    for line in text.splitlines():
+    for line in _lines(text):
         match = _REDIS_LINE.match(line)
         if match:
             when = _moment(match[1], match[2], when)
@@ -160,7 +168,7 @@ def _journal(which: list[str], since: float, redact: Callable[[str], str]) -> di
 
 
 def _journal_lines(text: str) -> Iterator[tuple[float, str]]:
-    for line in text.splitlines():
+    for line in _lines(text):
         match = _JOURNAL_LINE.match(line)
         if match:
             yield float(match[1]), match[3]
@@ -180,8 +188,8 @@ def group(lines: list[tuple[float, str]], since: float, redact: Callable[[str], 
         found["last"] = round(when, 3)
         found["sample"] = line
     for found in groups.values():
-        found["sample"] = redact(found["sample"][:SAMPLE_CHARS])
-    return {"groups": groups, "last": [redact(line[:SAMPLE_CHARS]) for when, line in lines[-5:] if when >= since]}
+        found["sample"] = redact(found["sample"])[:SAMPLE_CHARS]
+    return {"groups": groups, "last": [redact(line)[:SAMPLE_CHARS] for when, line in lines[-5:] if when >= since]}
 
 
 def window_start(minutes: float, now: Optional[float] = None) -> float:

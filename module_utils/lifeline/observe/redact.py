@@ -5,17 +5,22 @@
 Two nets: the secrets that this host's own files name are masked wherever they show, in every spelling that a log or a
 URL may give them; and whatever stands where a secret stands is masked, whoever wrote it. ``document`` goes over all of
 a host's evidence at the end, so that no look at the host has to think of it.
+
+Whoever can write to a log or to a server chooses texts that are looked at here. They are cut first, and one that still
+takes long is dropped: better no text than a secret, or a look that never ends.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable, Mapping, Optional
+import time
+from typing import Any, Callable, Iterable, Mapping, Optional, Union
 from urllib.parse import quote as url_quote
 from urllib.parse import quote_plus, unquote
 
 from ..config import directives
 from ..config import quote as config_quote
+from .deadline import LateError, Watch
 from .shell import read
 
 MASK = "***"
@@ -28,36 +33,48 @@ SHORTEST = 4
 # No host's evidence has longer texts or lists, however much a server talks.
 TEXT_LIMIT, ITEMS_LIMIT = 2000, 2000
 
-_WHOLE_SETTING = "requirepass|masterauth|primaryauth|tls-(?:client-)?key-file-pass|sentinel-pass"
-_NAMED = r"[\w-]*(?:passw(?:or)?d|passphrase|secret|token|credential|apikey|api-key)[\w-]*|REDISCLI_AUTH|\w*_PASS"
-_QUOTED = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
+# Seconds of a processor that one text, and that all of a host's texts may take; what is late is replaced.
+TEXT_S, ALL_S = 0.1, 2.0
+DROPPED = "(left out: it took too long to look for secrets in it)"
 
-# (what stands before a secret and is kept, what is masked), each with the words that a line must hold to be looked at.
-_RULES: tuple[tuple[re.Pattern[str], re.Pattern[str], str], ...] = tuple(
+_WHOLE_SETTING = "requirepass|masterauth|primaryauth|tls-(?:client-)?key-file-pass|sentinel-pass"
+_WORD = "passw(?:or)?d|passphrase|secret|token|credential|apikey|api-key"
+_NAMED = rf"(?:{_WORD})(?:(?!{_WORD})[\w-])*|REDISCLI_AUTH|_PASS"
+# A quote that is never closed goes to the end: what was cut off is no reason to show what is left.
+_QUOTED = r"\"(?:[^\"\\]|\\[\s\S])*(?:\"|\\?\Z)|'(?:[^'\\]|\\[\s\S])*(?:'|\\?\Z)"
+_CLI = "(?:redis|valkey)-(?:cli|benchmark)\\b"
+_OPTION = r"(?:.+?)(?=\s-{1,2}[A-Za-z]|\n|$)"
+
+
+def _userinfo(match: re.Match[str]) -> str:
+    """A URL with what is before its last @ masked."""
+    rest = match[2]
+    return f"{match[1]}{MASK}{rest[rest.rindex('@') :]}" if "@" in rest else match[0]
+
+
+# (the words that a line must hold to be looked at, what stands before a secret and the secret, what is left of both).
+# Whoever writes a line chooses it against these: each takes time in proportion to the line (tests/unit/test_patterns).
+_RULES: tuple[tuple[re.Pattern[str], re.Pattern[str], Union[str, Callable[[re.Match[str]], str]]], ...] = tuple(
     (re.compile(hint, re.IGNORECASE), re.compile(pattern), kept)
     for hint, pattern, kept in (
         # Settings and commands whose rest is the secret, with blanks and quotes in it.
-        ("pass|auth", rf"(?i)\b({_WHOLE_SETTING})(['\"]?\s*[=:]?\s+|['\"]?\s*[=:]\s*).+", rf"\1\2{MASK}"),
-        (">>>", r"(?i)(>>> ['\"]?[\w-]*(?:pas|auth|secret)[\w-]*[\s=]+).+", rf"\1{MASK}"),
+        ("pass|auth", rf"(?i)\b({_WHOLE_SETTING})(['\"]?(?:\s*[=:]\s*|\s+)).+", rf"\1\2{MASK}"),
+        (">>>", r"(?i)(>>> ['\"]?(?=[\w-]*(?:pas|auth|secret))[\w-]*[\s=]+).+", rf"\1{MASK}"),
         ("auth-pass", r"(?i)\b(auth-pass['\"]?\s+\S+\s+).+", rf"\1{MASK}"),
         ("auth", r"(?i)(['\"]auth['\"]\s+).+|\b(hello\s+\d\s+auth\s+).+", rf"\1\2{MASK}"),
         # Options of command lines: up to the next option.
-        ("-a|pass", r"(?<!\S)(--(?:pass|user-pass|authpass))(\s+|=)(?:.+?)(?=\s+-{1,2}[A-Za-z]|$)", rf"\1\2{MASK}"),
-        (
-            "(?:redis|valkey)-",
-            r"((?:redis|valkey)-(?:cli|benchmark)\b.*?\s-a)(\s*)(?:.+?)(?=\s+-{1,2}[A-Za-z]|$)",
-            rf"\1\2{MASK}",
-        ),
+        ("-a|pass", rf"(?<!\S)(--(?:pass|user-pass|authpass))(\s+|=){_OPTION}", rf"\1\2{MASK}"),
+        ("(?:redis|valkey)-", rf"({_CLI}(?:(?!{_CLI}).)*?\s-a)(\s*){_OPTION}", rf"\1\2{MASK}"),
         # name=value and name: value.
         (
             "pass|secret|token|cred|api|auth",
-            rf"(?i)\b({_NAMED})(['\"]?\s*[=:]\s*)(?:{_QUOTED}|[^\s,;&'\"]+)",
+            rf"(?i)({_NAMED})(['\"]?\s*[=:]\s*)(?:{_QUOTED}|[^\s,;&'\"]+)",
             rf"\1\2{MASK}",
         ),
         # What is before the last @ of a URL.
-        ("://", r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s\"'<>]*@", rf"\1{MASK}@"),
+        ("://", r"(://)([^\s\"'<>]*)", _userinfo),
         # Passwords and hashes in the rules of a user.
-        ("user|acl|modifier|rule", r"(['\"])([><])(?:\\.|(?!\1).)*\1", rf"\1\2{MASK}\1"),
+        ("user|acl|modifier|rule", r"(['\"])([><])(?:\\[\s\S]|(?!\1)[^\\])*(?:\1|\\?\Z)", rf"\1\2{MASK}\1"),
         ("user|acl|modifier|rule", r"(?<![^\s'\"(])([><])(?![><=\s])[^\s'\"]+", rf"\1{MASK}"),
         ("[0-9a-f]{64}", r"([#!]?)\b[0-9a-f]{64}\b", rf"\1{MASK}"),
     )
@@ -71,9 +88,31 @@ class Redactor:
         spellings = {spelling for secret in secrets if len(secret) >= SHORTEST for spelling in _spellings(secret)}
         self._long = _any_of([spelling for spelling in spellings if len(spelling) >= SHORT], "", "")
         self._short = _any_of([spelling for spelling in spellings if len(spelling) < SHORT], r"(?<!\w)", r"(?!\w)")
+        self._longest = max(map(len, spellings), default=0)
+        self._spent = 0.0
+        self._watch = Watch(TEXT_S)
 
     def __call__(self, text: str) -> str:
-        """A sentence, a line of a log or of a command without secrets."""
+        """A sentence, a line of a log or of a command without secrets, of bounded length."""
+        if self._spent > ALL_S:
+            return DROPPED
+        started = time.thread_time()
+        try:
+            with self._watch:
+                return self._cut(text, self._masked)
+        except LateError:
+            return DROPPED
+        finally:
+            self._spent += time.thread_time() - started
+
+    def _cut(self, text: str, masked: Callable[[str], str]) -> str:
+        """The text's beginning, masked; no part of a secret that the end of the beginning would cut in two is left."""
+        if len(text) <= TEXT_LIMIT:
+            return masked(text)
+        found = masked(text[: TEXT_LIMIT + self._longest])
+        return found[: max(0, len(found) - self._longest)][:TEXT_LIMIT]
+
+    def _masked(self, text: str) -> str:
         text = self._known(text)
         if self._short is not None:
             text = self._short.sub(MASK, text)
@@ -87,18 +126,22 @@ class Redactor:
 
     def document(self, value: Any) -> Any:
         """Evidence without secrets, its texts and lists cut to what any host has."""
+        with self._watch.on():
+            return self._document(value)
+
+    def _document(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self._text(value[:TEXT_LIMIT])
+            return self._text(value)
         if isinstance(value, Mapping):
             pairs = list(value.items())[:ITEMS_LIMIT]
-            return {self._text(key) if isinstance(key, str) else key: self.document(item) for key, item in pairs}
+            return {self._text(key) if isinstance(key, str) else key: self._document(item) for key, item in pairs}
         if isinstance(value, (list, tuple)):
-            return [self.document(item) for item in value[:ITEMS_LIMIT]]
+            return [self._document(item) for item in value[:ITEMS_LIMIT]]
         return value
 
     def _text(self, text: str) -> str:
         """Names, roles and addresses have no blanks; in them only what is certainly a secret is masked."""
-        return self(text) if " " in text or "://" in text or "=" in text else self._known(text)
+        return self(text) if " " in text or "://" in text or "=" in text else self._cut(text, self._known)
 
 
 def _any_of(words: list[str], before: str, after: str) -> Optional[re.Pattern[str]]:

@@ -43,7 +43,7 @@ def units(
 
 def _last(unit: str, redact: Redactor) -> list[str]:
     text = output(["journalctl", "--quiet", "--no-pager", "-o", "cat", f"-n{LINES}", "-u", unit])
-    return [redact(line[:300]) for line in text.splitlines()]
+    return [redact(line)[:300] for line in text.splitlines()]
 
 
 def endpoint(name: str) -> dict[str, Any]:

@@ -282,8 +282,9 @@ def syslog_forwards(*paths: str) -> bool:
         Path("/etc/rsyslog.conf"),
         *sorted(Path("/etc/rsyslog.d").glob("*.conf")),
     ]
-    pattern = re.compile(r"^\s*[^#\s]+\s+@@?[\w\[]|omfwd|omrelp", re.MULTILINE)
-    return any(pattern.search(re.sub(r"^\s*#.*$", "", read(str(path)), flags=re.MULTILINE)) for path in files_of_rules)
+    pattern = re.compile(r"^[ \t]*[^#\s]+[ \t]+@@?[\w\[]|omfwd|omrelp", re.MULTILINE)
+    comment = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+    return any(pattern.search(comment.sub("", read(str(path)))) for path in files_of_rules)
 
 
 def space(path: str) -> dict[str, int]:

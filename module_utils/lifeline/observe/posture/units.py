@@ -70,7 +70,7 @@ def seconds(text: str) -> Optional[float]:
         return -1.0
     if text.isdigit():
         return int(text) / 1e6
-    parts = re.findall(r"([\d.]+)(us|ms|s|min|h|d|w|month|y)\b", text)
+    parts = re.findall(r"(?<![\d.])([\d.]+)(us|ms|s|min|h|d|w|month|y)\b", text)
     return sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else None
 
 
