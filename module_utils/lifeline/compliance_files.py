@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from . import compliance, compliance_reports
+from . import atomic, compliance, compliance_reports
 from .errors import LifelineError
 
 MODE = 0o640
@@ -60,7 +59,7 @@ def _remember(folder: Path, report: Mapping[str, Any], keep: int) -> None:
     _put(folder / f"{int(report['time'] * 1000):015d}.json", json.dumps(slim, sort_keys=True))
     for old in sorted(folder.glob("*.json"), reverse=True)[keep:]:
         try:
-            old.unlink()
+            atomic.remove(old)
         except OSError as error:
             raise LifelineError(
                 f"The old report {old} cannot be removed: {error.strerror}; remove it by hand."
@@ -69,11 +68,7 @@ def _remember(folder: Path, report: Mapping[str, Any], keep: int) -> None:
 
 def _put(path: Path, text: str) -> str:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made = path.with_name(f".{path.name}.{os.getpid()}")
-        with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, MODE), "w", encoding="utf-8") as file:
-            file.write(text)
-        made.replace(path)
+        atomic.write(path, text, MODE, atomic.MAKERS, make=0o755)
     except OSError as error:
         raise LifelineError(
             f"The report {path} cannot be written on the control node: {error.strerror}; name another folder."

@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import stat
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from . import acl
+from . import acl, atomic
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .config import (
     HIDDEN,
@@ -381,18 +378,7 @@ def read_text(path: str) -> Optional[str]:
 
 def store(path: Path, text: str) -> None:
     """Replace a file in one step, with the owner and mode that it has. Raises LifelineError."""
-    state = path.stat()
-    name = ""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            os.fchown(file.fileno(), state.st_uid, state.st_gid)
-            os.fchmod(file.fileno(), stat.S_IMODE(state.st_mode))
-            file.write(text.encode("utf-8", "surrogateescape"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
+        atomic.write(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
         raise LifelineError(f"{path} cannot be written: {error.strerror}; check the disk and the directory.") from error

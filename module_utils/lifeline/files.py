@@ -8,21 +8,23 @@ Nothing is ever written through a symbolic link, and no other name of a hard-lin
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
 import re
 import stat
 import subprocess
-import tempfile
 from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Optional
 
+from . import atomic
 from .config import checked, drift, edited
 from .errors import LifelineError
 
 VALIDATE_SECONDS = 30
 HIDDEN = "(secret content, not shown)\n"
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 UNKNOWN_ID = -1  # the id of a user or group that does not exist yet; equal to nobody's
 
 
@@ -147,29 +149,37 @@ def read_mode(path: str, text: Optional[str]) -> Optional[int]:
 
 
 def inspect(path: str, follow: bool = False) -> Current:
-    """What is at ``path`` now. ``follow``: look through a link to a directory, if root or we ourselves made it."""
-    target = ""
+    """What is at ``path`` now. ``follow``: look through a link to a directory, if no other account can have made it."""
     try:
-        found = os.lstat(path)
-        if stat.S_ISLNK(found.st_mode):
-            if not follow or found.st_uid not in (0, os.geteuid()) or not os.path.isdir(path):
-                return Current("link", uid=found.st_uid, gid=found.st_gid, target=os.readlink(path))
-            target = os.readlink(path)
-            found = os.stat(path)
-        kind, content = "other", b""
-        if stat.S_ISDIR(found.st_mode):
-            kind = "directory"
-        elif stat.S_ISREG(found.st_mode):
-            kind = "file"
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as handle:
-                content = handle.read()
-        return Current(kind, content, found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), target)
+        with atomic.folder(os.path.dirname(path)) as place:
+            name = os.path.basename(path)
+            found = os.stat(name, dir_fd=place, follow_symlinks=False)
+            kind, content = "other", b""
+            if stat.S_ISLNK(found.st_mode):
+                return _through(path, found, os.readlink(name, dir_fd=place), follow)
+            if stat.S_ISDIR(found.st_mode):
+                kind = "directory"
+            elif stat.S_ISREG(found.st_mode):
+                kind = "file"
+                with open(os.open(name, _READ, dir_fd=place), "rb") as handle:
+                    content = handle.read()
+        return Current(kind, content, found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
     except (FileNotFoundError, NotADirectoryError):
         return Current()
     except OSError as error:
         raise LifelineError(
             f"config_files: cannot read {path}: {error.strerror}. Does the play have become: true?"
         ) from error
+
+
+def _through(path: str, link: os.stat_result, target: str, follow: bool) -> Current:
+    """A link, or the directory that it leads to where that may be followed."""
+    with contextlib.suppress(OSError, LifelineError):
+        if follow:
+            with atomic.folder(path) as inside:
+                found = os.fstat(inside)
+            return Current("directory", b"", found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), target)
+    return Current("link", uid=link.st_uid, gid=link.st_gid, target=target)
 
 
 def plan(wanted: Wanted, current: Current, uid: Optional[int], gid: Optional[int]) -> Optional[Change]:
@@ -214,17 +224,17 @@ def apply(changes: list[Change]) -> None:
     Raises LifelineError with changed and changed_paths, which say what had been done by then.
     """
     done: list[str] = []
-    staged: dict[str, str] = {}
     try:
-        for change in changes:
-            if change.wanted.state == "directory":
-                _directory(change)
-                done.append(change.wanted.path)
-        _stage_all(changes, staged)
-        for change in changes:
-            if change.wanted.state != "directory":
-                _finish(change, staged)
-                done.append(change.wanted.path)
+        with contextlib.ExitStack() as stack:
+            for change in changes:
+                if change.wanted.state == "directory":
+                    _directory(change)
+                    done.append(change.wanted.path)
+            staged = _stage_all(changes, stack)
+            for change in changes:
+                if change.wanted.state != "directory":
+                    _finish(change, staged)
+                    done.append(change.wanted.path)
     except OSError as error:
         where = error.filename or "a file"
         raise LifelineError(
@@ -235,9 +245,6 @@ def apply(changes: list[Change]) -> None:
     except LifelineError as error:
         error.partial.update(changed=bool(done), changed_paths=sorted(done))
         raise
-    finally:
-        for leftover in staged.values():
-            os.unlink(leftover)
 
 
 def diff(change: Change) -> list[dict[str, str]]:
@@ -317,84 +324,61 @@ def _require_empty(change: Change, removed: set[str]) -> None:
 def _directory(change: Change) -> None:
     path = change.wanted.path
     if change.action == "create":
-        os.mkdir(path, 0o700)
-    # A link is followed only where inspect() saw and accepted one.
-    follow = 0 if change.current.target else os.O_NOFOLLOW
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow)
-    try:
-        _set_attributes(descriptor, change)
-    finally:
-        os.close(descriptor)
+        with atomic.folder(os.path.dirname(path)) as place:
+            os.mkdir(os.path.basename(path), 0o700, dir_fd=place)
+    with atomic.folder(path) as inside:
+        atomic.entitle(inside, _rights(change))
 
 
 def _attributes(change: Change) -> None:
     path = change.wanted.path
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with atomic.folder(os.path.dirname(path)) as place:
+        descriptor = os.open(os.path.basename(path), _READ, dir_fd=place)
     try:
-        if os.fstat(descriptor).st_nlink != 1:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise LifelineError(f"config_files: {path} is not a regular file any more: look at it and move it away.")
+        if found.st_nlink != 1:
             raise LifelineError(
                 f"config_files: {path} has a second name (a hard link), whose owner or mode would change too: "
                 "remove one of the names."
             )
-        _set_attributes(descriptor, change)
+        atomic.entitle(descriptor, _rights(change))
     finally:
         os.close(descriptor)
 
 
-def _set_attributes(descriptor: int, change: Change) -> None:
-    # chown first: it clears set-id bits that chmod then sets as wanted.
-    os.fchown(descriptor, change.uid, change.gid)
-    os.fchmod(descriptor, change.mode)
+def _rights(change: Change) -> atomic.Rights:
+    return atomic.Rights(change.uid, change.gid, change.mode)
 
 
-def _stage_all(changes: list[Change], staged: dict[str, str]) -> None:
-    """Put a finished copy of each new file beside its target, noted in ``staged`` by target; then validate them all."""
+def _stage_all(changes: list[Change], stack: contextlib.ExitStack) -> dict[str, atomic.Staged]:
+    """A finished copy of each new file beside its target, by target, all validated; ``stack`` clears them away."""
+    staged = {}
     for change in changes:
+        path = change.wanted.path
         if change.wanted.state == "file" and change.action != "attributes":
-            staged[change.wanted.path] = _stage(change)
+            try:
+                place = stack.enter_context(atomic.folder(os.path.dirname(path)))
+                staged[path] = atomic.Staged(place, path, change.wanted.content, _rights(change))
+            except OSError as error:
+                error.filename = path
+                raise
+            stack.callback(staged[path].discard)
     for change in changes:
         if change.wanted.path in staged:
-            _validate(change.wanted, staged[change.wanted.path])
+            _validate(change.wanted, staged[change.wanted.path].path)
+    return staged
 
 
-def _stage(change: Change) -> str:
-    """A copy with the final content, owner and mode; its name is hidden from the globs of conf.d directories."""
-    directory, name = os.path.split(change.wanted.path)
-    path = ""
-    try:
-        descriptor, path = tempfile.mkstemp(prefix=f".{name}.lifeline-", dir=directory)
-        with open(descriptor, "wb") as handle:
-            handle.write(change.wanted.content)
-            _set_attributes(handle.fileno(), change)
-            handle.flush()
-            os.fsync(handle.fileno())
-    except OSError as error:
-        if path:
-            os.unlink(path)
-        error.filename = change.wanted.path
-        raise
-    return path
-
-
-def _finish(change: Change, staged: dict[str, str]) -> None:
+def _finish(change: Change, staged: Mapping[str, atomic.Staged]) -> None:
     path = change.wanted.path
     if path in staged:
-        os.rename(staged[path], path)
-        del staged[path]
-        _sync(os.path.dirname(path))
+        staged[path].commit()
     elif change.action == "remove":
-        (os.rmdir if change.current.kind == "directory" else os.unlink)(path)
+        atomic.remove(path, is_folder=change.current.kind == "directory")
     else:
         _attributes(change)
-
-
-def _sync(directory: str) -> None:
-    """Make a rename survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _validate(wanted: Wanted, staged: str) -> None:

@@ -8,15 +8,14 @@ has not renewed it for a while. Whoever comes after a run that died, or gave up,
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+from . import atomic
 from .errors import LifelineError
 from .observe.shell import read
 
@@ -102,9 +101,7 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
         state = decide(holder, params["run"], time.time(), params["stale"], params["dead_run"])
         return _answer(holder, state, params, changed=None, unfinished=_left(holder, state))
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with open(os.open(path, os.O_RDWR | os.O_CREAT, MODE), "r+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with atomic.locked(path, MODE, make=0o755) as file:
             return _under_lock(file, params)
     except OSError as error:
         raise LifelineError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from . import memory
+from . import atomic, memory
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .config import bytes_of
 from .errors import LifelineError
@@ -209,8 +209,7 @@ def _raise_files(pid: int, files: int, unit: Optional[str]) -> None:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, hard))
         if unit:
             path = Path(SYSTEMD) / f"{unit}.d" / "scaled.conf"  # after the role's own lifeline.conf
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(drop_in(files))
+            atomic.write(path, drop_in(files), 0o644, (0, 0), make=0o755)
             output(["systemctl", "daemon-reload"], 20.0)
     except (OSError, ValueError) as error:
         raise LifelineError(

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Mapping
 
+from .. import atomic
 from ..errors import LifelineError
 from .machine import run
 
@@ -63,13 +64,7 @@ class Directory:
             if path.read_text(encoding="utf-8") == text and path.stat().st_mode & 0o777 == mode:
                 return False
         make_directory(path.parent, self._owner, 0o700 if path.parent == self.private else 0o755)
-        temporary = path.with_name(f".{path.name}.new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-            os.fchmod(descriptor, mode)
-            os.fchown(descriptor, *self._owner)
-            handle.write(text)
-        temporary.replace(path)
+        atomic.write(path, text, mode, self._owner)
         return True
 
     def remove(self) -> bool:

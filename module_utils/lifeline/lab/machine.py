@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import json
 import os
@@ -17,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
+from .. import atomic
 from ..errors import LifelineError
 from . import plan
 
@@ -136,9 +136,7 @@ def install(packages: Sequence[str]) -> None:
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
     """Keep others on this machine out while one lab makes a decision that must be unique, or builds an image."""
-    RUN_DIR.mkdir(mode=0o755, exist_ok=True)
-    with open(RUN_DIR / f"{name}.lock", "w", encoding="ascii") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with atomic.locked(RUN_DIR / f"{name}.lock", 0o644, make=0o755):
         yield
 
 
@@ -267,7 +265,7 @@ def record_kernel() -> None:
             for setting in plan.KERNEL_SETTINGS:
                 with contextlib.suppress(OSError):
                     values[setting] = plan.setting_value(Path(setting).read_text(encoding="ascii"))
-            path.write_text(json.dumps(values, indent=2) + "\n", encoding="ascii")
+            atomic.write(path, json.dumps(values, indent=2) + "\n", 0o644, (0, 0))
         setting, least = plan.INOTIFY_INSTANCES
         with contextlib.suppress(OSError):
             if int(Path(setting).read_text(encoding="ascii")) < least:

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Mapping
 
+from .. import atomic
 from .. import evidence as documents
 from ..errors import LifelineError
 from .html import diagnosis_page
@@ -75,10 +74,8 @@ def _evidence_in(folder: Path) -> list[Any]:
 
 def _write_all(folder: Path, files: Mapping[str, str]) -> list[str]:
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
         for name, text in files.items():
-            _put(folder / name, text)
+            atomic.write(folder / name, text, MODE, atomic.MAKERS, make=FOLDER_MODE)
     except OSError as error:
         raise LifelineError(
             f"The reports cannot be written to {folder} on the control node: {error.strerror}; name another folder."
@@ -92,16 +89,3 @@ def folder_name(service: str) -> str:
         return service
     digest = hashlib.sha256(service.encode("utf-8", "replace")).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9-]+', '-', service)[:60].strip('-') or 'estate'}-{digest}"
-
-
-def _put(path: Path, text: str) -> None:
-    """All of it or nothing: whoever reads the file meanwhile has the one from before."""
-    handle, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), MODE)
-        os.replace(made, path)
-    except BaseException:
-        os.unlink(made)
-        raise
