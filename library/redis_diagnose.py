@@ -86,6 +86,12 @@ options:
       - Variable that each member registered its result of M(redis_health) in. O(evidence), O(silent) and O(unasked) are
         then taken from there, as they are, which is faster than to hand them over in a template.
     type: str
+  round:
+    description:
+      - O(round) of the task of M(redis_health) whose results in O(registered) count. What a member registered in
+        another is silence in this one.
+    type: str
+    default: ""
   report_dir:
     description:
       - Folder on the control node in which each estate's evidence and reports get a folder of their own. It is made

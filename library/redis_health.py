@@ -15,6 +15,12 @@ description:
     library is part of the evidence.
   - The evidence holds no secret.
 options:
+  round:
+    description:
+      - What the caller calls this look at the estate. The control node notes it in RV(look), so that a plan is made of
+        the answers of one look only.
+    type: str
+    default: ""
   name:
     description:
       - Inventory name of the host that the module runs on; goes with O(service) and O(nodes).
@@ -206,6 +212,11 @@ endpoints:
        uptime_s: 86400}
     - {name: billing, host: 192.0.2.12, port: 6379, reachable: false, error: "refused: Connection refused",
        connect_ms: null, latency_ms: null}
+look:
+  description: Which host was asked, and O(round), as the control node knows it; not returned where there is none.
+  returned: always
+  type: dict
+  sample: {host: redis1, round: "0"}
 evidence:
   description: What this host saw.
   returned: with O(name)
@@ -366,6 +377,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str"},
+            "round": {"type": "str", "default": ""},
             **estate_spec(),
             "nodes": endpoint_list(default=[]),
             "service": {"type": "str"},

@@ -39,6 +39,7 @@ OPTIONS: dict[str, Any] = {
     "accept_data_loss": {"type": "list", "elements": "str", "default": []},
     "accept_data_loss_bytes": {"type": "int", "default": LOSS_LIMIT},
     "registered": {"type": "str"},
+    "round": {"type": "str", "default": ""},
     "report_dir": {"type": "path"},
     "show": {"type": "bool", "default": False},
     "fail": {"type": "bool", "default": False},
@@ -126,7 +127,8 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
     findings.sort(key=lambda finding: (_ORDER[finding.severity], finding.unknown))
     accepted = Accepted(frozenset(said.texts("accept_data_loss")), said.count("accept_data_loss_bytes", LOSS_LIMIT))
     topology = settle(case.topology, accepted)
-    plan = make_plan(topology, findings, said.texts("tried"), accepted)
+    silent = {host: clean_text(str(why)) for host, why in said.sub("silent").plain.items()}
+    plan = make_plan(topology, findings, said.texts("tried"), accepted, silent)
     verdict = _verdict(case, findings)
     return Diagnosis(
         version=DIAGNOSIS_VERSION,

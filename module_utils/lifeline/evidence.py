@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Collection, Mapping, Sequence
 
 from .errors import LifelineError
 from .facts import Facts, clean_text, plain
@@ -131,12 +131,53 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple))
 
 
-def seen(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """``{evidence, silent}`` from redis_health's result of each host: what they say, and why others say nothing."""
+def stamp(host: str, looked: str) -> dict[str, str]:
+    """What the control node notes of an answer: whose it is, and of which of its looks."""
+    return {"host": host, "round": looked}
+
+
+def registered(
+    hostvars: Any, members: Sequence[str], present: Collection[str], variable: str, service: str, looked: str
+) -> dict[str, Any]:
+    """``seen`` of what the members registered in ``variable``; ``present``: hosts that are still in the play.
+
+    ``hostvars`` are taken as they are: nothing that a host said is a template.
+    """
+    raw = getattr(hostvars, "raw_get", None) or hostvars.__getitem__
+    results = {host: raw(host).get(variable) for host in members if host in hostvars}
+    found = {host: result for host, result in results.items() if isinstance(result, dict)}
+    return seen(found, service, looked, [host for host in found if host not in present])
+
+
+def seen(
+    results: Mapping[str, Mapping[str, Any]], service: str, looked: str, gone: Collection[str] = ()
+) -> dict[str, Any]:
+    """``{evidence, silent}`` from redis_health's result of each host: what they say, and why others say nothing.
+
+    A document counts for the host that it came from, in the look that is asked for, and for no other. ``gone``: hosts
+    that are no longer asked; what is left of them is of an earlier look.
+    """
+    silent = {host: _silence(host, result, service, looked, host in gone) for host, result in results.items()}
     return {
-        "evidence": [result["evidence"] for result in results.values() if "evidence" in result],
-        "silent": {host: _reason(result) for host, result in results.items() if "evidence" not in result},
+        "evidence": [result["evidence"] for host, result in results.items() if not silent[host]],
+        "silent": {host: why for host, why in silent.items() if why},
     }
+
+
+def _silence(host: str, result: Mapping[str, Any], service: str, looked: str, gone: bool) -> str:
+    """Why a host's result is no evidence of this look; empty where it is."""
+    document = result.get("evidence")
+    if document is None:
+        return _reason(result) or "it gave no evidence"
+    if gone or result.get("look") != stamp(host, looked):
+        return "it gave no evidence in this look: it failed or was left out before"
+    if not isinstance(document, dict):
+        return "its evidence is not a document"
+    for word, wanted in (("host", host), ("service", service)):
+        said = str(document.get(word))
+        if said != wanted:
+            return f"its evidence speaks of {word} {clean_text(said)[:60]}, so it was left out: look at that host"
+    return ""
 
 
 def _reason(result: Mapping[str, Any]) -> str:

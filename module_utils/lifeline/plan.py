@@ -31,9 +31,9 @@ from .steps import (
     Action,
     Finding,
     Plan,
+    bound,
     refuse,
     start_sentinel,
-    unit_args,
 )
 from .surplus import surplus_between
 from .topology import AGREED, BLIND, CLUSTER, DISPUTED, EMPTY, Node, Topology, agreement
@@ -67,10 +67,11 @@ def make_plan(
     findings: Sequence[Finding] = (),
     tried: Sequence[str] = (),
     accepted: Accepted = NOTHING_ACCEPTED,
+    silent: Optional[Mapping[str, str]] = None,
 ) -> Plan:
     """What to do about a topology and its ``findings`` (worst first); ``tried`` are steps taken, as remedy@host.
 
-    ``accepted``: whose writes a person has said may be lost.
+    ``accepted``: whose writes a person has said may be lost. ``silent``: why hosts gave no evidence.
     """
     if topology.state == AGREED:
         plan = _mend(topology)
@@ -94,11 +95,18 @@ def make_plan(
         _give_up(plan, Counter(tried))
         if plan.verdict == ACT and not plan.actions:
             plan.verdict = HEALTHY
-    plan.todo += [f"Bring host {name} back, then run recover.yml again to rejoin it." for name in topology.silent_hosts]
+    plan.todo += [_bring_back(name, (silent or {}).get(name, "")) for name in topology.silent_hosts]
+    for action in plan.actions:
+        action.args = bound(action.args)
     if plan.verdict == HEALTHY and plan.todo:
         plan.verdict = DEGRADED
     plan.summary = plan.summary or _summary(topology, plan)
     return plan
+
+
+def _bring_back(name: str, why: str) -> str:
+    said = f" Its answer: {why}." if why else ""
+    return f"Bring host {name} back, then run recover.yml again to rejoin it.{said}"
 
 
 def _leave_cut_off(plan: Plan) -> None:
@@ -173,8 +181,7 @@ def _follow_with(plan: Plan, topology: Topology, host: str, finding: Finding) ->
     if node is None or primary is None or primary.name == host or not node.host_answered:
         return False
     known = [action for action in plan.actions if (action.remedy, action.host) == ("follow", host)]
-    args = {"primary_host": primary.host, "primary_port": primary.port, **unit_args(node)}
-    action = known[0] if known else Action("follow", host, finding.title.lower(), args)
+    action = known[0] if known else Action("follow", host, finding.title.lower())
     action.args.update(FOLLOW_WITH[finding.task])
     if not known:
         plan.actions.append(action)
@@ -195,16 +202,13 @@ def _mend(topology: Topology) -> Plan:
         return _let_sentinel_finish(topology)
     plan = Plan(HEALTHY, "")
     primary = topology.nodes[str(topology.primary)]
-    target = {"primary_host": primary.host, "primary_port": primary.port}
     for node in topology.nodes.values():
         if node.name == primary.name:
             continue
         if node.name in topology.stale:
-            _mend_stale(plan, primary, node, target)
+            _mend_stale(plan, primary, node)
         elif node.alive and node.follows != primary.name:
-            plan.actions.append(
-                Action("follow", node.name, f"follows {node.follows or 'nobody'}", {**target, **unit_args(node)})
-            )
+            plan.actions.append(Action("follow", node.name, f"follows {node.follows or 'nobody'}"))
         elif node.stopped_on_purpose:
             continue  # its cause says what a person has to do
         elif not node.alive and node.unit_down:
@@ -213,10 +217,10 @@ def _mend(topology: Topology) -> Plan:
                     "follow",
                     node.name,
                     f"its process is dead; starts as a replica of {primary.name}",
-                    {**target, **unit_args(node), "preserve": node.has_data and not node.files.get("replicaof")},
+                    {"preserve": node.has_data and not node.files.get("replicaof")},
                 )
             )
-    _mend_sentinels(plan, topology, target)
+    _mend_sentinels(plan, topology)
     if plan.actions:
         plan.verdict = ACT
     return plan
@@ -225,27 +229,26 @@ def _mend(topology: Topology) -> Plan:
 def _let_sentinel_finish(topology: Topology) -> Plan:
     """Sentinel is moving replicas and its own word; whoever interferes makes a second history (refusal R6)."""
     actor = next(node.name for node in topology.nodes.values() if node.host_answered)
-    args = {"mode": "sentinel", "old_primary": "", "confirmed_dead": False}
+    args = {"mode": "sentinel", "confirmed_dead": False}
     action = Action("failover", actor, f"Sentinel is failing over to {topology.primary}; wait until it is done", args)
     return Plan(ACT, f"Sentinel is failing over to {topology.primary}: let it finish first.", actions=[action])
 
 
-def _mend_stale(plan: Plan, primary: Node, node: Node, target: Mapping[str, Any]) -> None:
+def _mend_stale(plan: Plan, primary: Node, node: Node) -> None:
     """An old primary came back. Its surplus, if any, is kept as a copy before it follows, so nothing is lost."""
     surplus = surplus_between(primary.view, node.view)
     keep = {0: "", None: "; what only it has is kept as a copy first"}.get(
         surplus, f"; its surplus of {surplus} bytes is kept as a copy first"
     )
-    args = {**target, **unit_args(node), "preserve": surplus != 0}
-    plan.actions.append(Action("follow", node.name, f"an old primary came back{keep}", args))
+    plan.actions.append(Action("follow", node.name, f"an old primary came back{keep}", {"preserve": surplus != 0}))
 
 
-def _mend_sentinels(plan: Plan, topology: Topology, target: Mapping[str, Any]) -> None:
+def _mend_sentinels(plan: Plan, topology: Topology) -> None:
     astray = [w for w in topology.sentinels.values() if w.alive and w.names != topology.primary]
     for watcher in astray:
         if watcher.host_answered and watcher.name not in topology.tilted:
             why = f"names {watcher.names or 'nobody'}, the live primary is {topology.primary}"
-            plan.actions.append(Action("repoint_sentinel", watcher.name, why, dict(target)))
+            plan.actions.append(Action("repoint_sentinel", watcher.name, why))
     plan.actions += [start_sentinel(watcher) for watcher in topology.sentinels.values() if watcher.startable]
 
 

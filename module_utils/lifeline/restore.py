@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Optional, Sequence
 
 from .election import Election, elect
-from .steps import ACT, Accepted, Action, Plan, option, refuse, start_sentinel, unit_args
+from .steps import ACT, Accepted, Action, Plan, option, refuse, start_sentinel
 from .surplus import surplus_between
 from .topology import AGREED, DISPUTED, Node, Topology
 
@@ -169,7 +169,7 @@ def _fail_over(topology: Topology, old: Optional[Node], candidates: Sequence[Nod
         "failover",
         actor,
         why,
-        {"mode": mode, "old_primary": old.name if old else "", "confirmed_dead": dead},
+        {"mode": mode, "confirmed_dead": dead},
     )
     last_word = f" (last heard {age} s before)" if age >= 0 else ""
     loss = f"Writes that {name} accepted and had not sent to {candidates[0].name}{last_word} may be missing."
@@ -178,7 +178,7 @@ def _fail_over(topology: Topology, old: Optional[Node], candidates: Sequence[Nod
 
 def _start_primary(node: Node, why: str) -> Plan:
     aof = bool(node.files.get("aof_configured"))
-    args = {**unit_args(node), "elected": bool(node.files.get("replicaof"))}
+    args = {"elected": bool(node.files.get("replicaof"))}
     loss = None if aof else f"Writes since the last snapshot of {node.name} are gone."
     summary = f"Start {node.name} as the primary, from its {_where(node)}."
     return Plan(ACT, summary, actions=[Action("start_primary", node.name, why, args)], loss=loss)

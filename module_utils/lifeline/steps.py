@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
-from typing import Any, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
-from .topology import Node, Watcher
+from .topology import Watcher
 
 HEALTHY = "healthy"  # nothing to do
 ACT = "act"  # the actions are safe
@@ -111,11 +112,31 @@ def refuse(sentence: str) -> Plan:
     return Plan(REFUSED, sentence, refusal=sentence)
 
 
-def unit_args(node: Node) -> dict[str, Any]:
-    """Which unit and file a step on a server is about."""
-    return {"unit": (node.unit or {}).get("name", ""), "config_file": node.files.get("config", "")}
-
-
 def start_sentinel(watcher: Watcher) -> Action:
     """The step that starts a sentinel which died."""
-    return Action("start_sentinel", watcher.name, "its process is dead", {"unit": (watcher.unit or {})["name"]})
+    return Action("start_sentinel", watcher.name, "its process is dead")
+
+
+# All that a step is ever told. Units, paths and addresses that it acts upon are the acting host's own variables in the
+# inventory, so that no host's word leads a privileged step on another one anywhere.
+SWITCHES = ("preserve", "fresh", "kill", "elected", "confirmed_dead")
+MODES = ("sentinel", "replication")
+
+
+def bound(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Those arguments that a step may be told: switches, the way of a failover, and ``addresses`` to leave alone."""
+    kept: dict[str, Any] = {name: args[name] for name in SWITCHES if isinstance(args.get(name), bool)}
+    if args.get("mode") in MODES:
+        kept["mode"] = args["mode"]
+    listed = args.get("addresses")
+    if isinstance(listed, (list, tuple)):
+        kept["addresses"] = [str(entry) for entry in listed if _is_address(entry)]
+    return kept
+
+
+def _is_address(text: Any) -> bool:
+    try:
+        ipaddress.ip_address(str(text))
+    except ValueError:
+        return False
+    return True

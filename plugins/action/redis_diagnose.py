@@ -38,10 +38,13 @@ def _registered(options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dic
     """``{evidence, silent, unasked}`` out of what the members registered, as it is: nothing in it is a template."""
     rows = (*options["nodes"], *options["sentinels"])
     members = dict.fromkeys([*(str(row.get("name") or row.get("host")) for row in rows), *options["applications"]])
-    hosts = task_vars["hostvars"]
-    results = {host: hosts.raw_get(host).get(options["registered"]) for host in members if host in hosts}
     asked = set(task_vars["ansible_play_hosts_all"])
-    return {
-        **plain(look.seen({host: found for host, found in results.items() if isinstance(found, dict)})),
-        "unasked": [host for host in members if host not in asked],
-    }
+    found = look.registered(
+        task_vars["hostvars"],
+        list(members),
+        set(task_vars["ansible_play_hosts"]),
+        str(options["registered"]),
+        str(options["service"]),
+        str(options["round"]),
+    )
+    return {**plain(found), "unasked": [host for host in members if host not in asked]}

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import config, diagnose, estate, memory, report
+from lifeline import config, diagnose, estate, evidence, memory, report
 from lifeline.compliance_reports import text as compliance_text
 from lifeline.facts import plain
 from lifeline.failover import hosts as switch
@@ -25,12 +25,21 @@ def on_plain_data(function: Callable[..., Any]) -> Callable[..., Any]:
     return door
 
 
+def said(
+    hostvars: Any, members: Sequence[str], present: Sequence[str], variable: str, service: str, looked: Any
+) -> list[Any]:
+    """The evidence that the members registered in that look (``evidence.registered``)."""
+    found = evidence.registered(hostvars, members, set(present), variable, service, str(looked))
+    return list(plain(found["evidence"]))
+
+
 class FilterModule:
     """Filters named lifeline_*."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "lifeline_estate": estate.members,
+            "lifeline_evidence": said,
             "lifeline_endpoints": estate.endpoints,
             "lifeline_redis_conf": config.lines,
             "lifeline_stored_password": config.stored_password,

@@ -161,9 +161,10 @@ def test_sentinels_that_name_a_replica_are_pointed_at_the_live_primary() -> None
         for view in evidence["sentinels"].values():
             view["primary"] = {"host": "192.0.2.2", "port": 6379}
     plan = make_plan(estate.build())
-    assert [(action.remedy, action.args["primary_host"]) for action in plan.actions] == [
-        ("repoint_sentinel", "192.0.2.1")
-    ] * 3
+    assert [(action.remedy, action.host) for action in plan.actions] == [
+        ("repoint_sentinel", name) for name in estate.names
+    ]
+    assert "the live primary is redis1" in plan.actions[0].why
 
 
 def test_what_was_tried_twice_is_left_to_a_person() -> None:
