@@ -182,8 +182,8 @@ def answered(error: BaseException) -> bool:
 def reason(error: BaseException) -> str:
     """Why a connection or command failed, in a few words that never hold a secret.
 
-    The first word is stable and is what the diagnosis matches on: refused, timeout, unreachable, auth, tls, loading,
-    maxclients, busy, misconf, readonly, masterdown, oom, noreplicas, noperm, dropped, dns, or error.
+    The first word is stable and is what the diagnosis matches on: refused, timeout, unreachable, auth, denied, tls,
+    loading, maxclients, busy, misconf, readonly, masterdown, oom, noreplicas, noperm, dropped, dns, or error.
     """
     text = str(error)
     lowered = text.lower()
@@ -200,6 +200,8 @@ def reason(error: BaseException) -> str:
 _REASONS = (
     ("auth", ("wrongpass", "noauth", "authentication required", "invalid username-password", "invalid password")),
     ("noperm", ("noperm", "no permissions")),
+    # Protected mode: the server has no password and talks to its own host only.
+    ("denied", ("denied redis is running in protected mode", "denied valkey is running in protected mode")),
     ("loading", ("loading the dataset", "loading ")),
     ("maxclients", ("max number of clients",)),
     ("busy", ("busy redis is busy",)),

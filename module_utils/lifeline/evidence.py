@@ -55,6 +55,8 @@ _SENTINEL = {
     "quorum_ok": _BOOL,
     "quorum_text": _TEXT,
     "down_after_ms": _INT,
+    "down_ms": _INT,
+    "last_ok_ms": _INT,
     "primary": _ADDRESS,
     "replicas": [{**_ADDRESS, "link_up": _BOOL}],
 }
@@ -67,6 +69,14 @@ _FILES = {
     "rdb": {"size": _INT, "mtime": _INT},
     "aof": {"size": _INT, "manifest": _BOOL},
 }
+_PORT = {"number": _INT, "state": _TEXT, "pid": _INT, "name": _TEXT, "exe": _TEXT, "unit": _TEXT}
+_HOLDINGS = {
+    "complete": _BOOL,
+    "servers": [
+        {"pid": _INT, "name": _TEXT, "exe": _TEXT, "unit": _TEXT, "port": _INT, "config": _TEXT, "dir": _TEXT},
+    ],
+    "data": [{"path": _TEXT, "kind": _TEXT, "size": _INT, "age_s": _INT, "empty": _BOOL}],
+}
 _SHAPE: dict[str, Any] = {
     "host": _TEXT,
     "service": _TEXT,
@@ -77,6 +87,9 @@ _SHAPE: dict[str, Any] = {
     "sentinels": {"*": _SENTINEL},
     "units": {"*": _UNIT},
     "files": _FILES,
+    "port": _PORT,
+    "sentinel_port": _PORT,
+    "holdings": _HOLDINGS,
 }
 
 

@@ -21,7 +21,7 @@ from .remedies import (
     rung,
     title,
 )
-from .restore import dispute, restore_primary
+from .restore import dispute, foreign, restore_primary
 from .steps import (
     ACT,
     DEGRADED,
@@ -36,7 +36,7 @@ from .steps import (
     start_sentinel,
 )
 from .surplus import surplus_between
-from .topology import AGREED, BLIND, CLUSTER, DISPUTED, EMPTY, Node, Topology, agreement
+from .topology import AGREED, BLIND, CLUSTER, DISPUTED, EMPTY, FOREIGN, Node, Topology, agreement
 
 # The cause that says of a host that it sees nobody else, and nobody else sees it.
 CUT_OFF = "host_isolated"
@@ -73,21 +73,7 @@ def make_plan(
 
     ``accepted``: whose writes a person has said may be lost. ``silent``: why hosts gave no evidence.
     """
-    if topology.state == AGREED:
-        plan = _mend(topology)
-    elif topology.state == EMPTY:
-        plan = refuse(
-            f"Estate {topology.service} has no running server and no data: there is nothing to recover; "
-            "run playbooks/provision.yml to set it up."
-        )
-    elif topology.state == BLIND:
-        plan = refuse(_blind(topology))
-    elif topology.state == CLUSTER:
-        plan = Plan(HEALTHY, "")
-    elif topology.state == DISPUTED:
-        plan = refuse(dispute(topology))
-    else:
-        plan = restore_primary(topology, accepted)
+    plan = _begin(topology, accepted)
     plan.findings = list(findings)
     _mend_causes(plan, topology, set(tried))
     if topology.state == AGREED:
@@ -102,6 +88,25 @@ def make_plan(
         plan.verdict = DEGRADED
     plan.summary = plan.summary or _summary(topology, plan)
     return plan
+
+
+def _begin(topology: Topology, accepted: Accepted) -> Plan:
+    """What the topology alone asks for."""
+    refusals = {EMPTY: _empty, FOREIGN: foreign, BLIND: _blind, DISPUTED: dispute}
+    if topology.state == AGREED:
+        return _mend(topology)
+    if topology.state == CLUSTER:
+        return Plan(HEALTHY, "")
+    if topology.state in refusals:
+        return refuse(refusals[topology.state](topology))
+    return restore_primary(topology, accepted)
+
+
+def _empty(topology: Topology) -> str:
+    return (
+        f"Estate {topology.service} is empty: every host was looked at, no server runs and no data of one lies "
+        "there, so there is nothing to recover; run playbooks/provision.yml to set it up."
+    )
 
 
 def _bring_back(name: str, why: str) -> str:
@@ -191,7 +196,7 @@ def _follow_with(plan: Plan, topology: Topology, host: str, finding: Finding) ->
 def _blind(topology: Topology) -> str:
     """Why nothing can be said of the estate, and what to do."""
     todo = "Check that the control node reaches its hosts (ansible -m ping)"
-    if any(str(node.error).startswith("auth") for node in topology.nodes.values()):
+    if any(node.shut for node in topology.nodes.values()):
         todo = "Compare redis_password_observer (or redis_password_operator) with the servers' ACL files"
     return f"Estate {topology.service} cannot be looked at: {'; '.join(topology.reasons)}. {todo}, then run this again."
 
@@ -206,12 +211,12 @@ def _mend(topology: Topology) -> Plan:
         if node.name == primary.name:
             continue
         if node.name in topology.stale:
-            _mend_stale(plan, primary, node)
+            _mend_stale(plan, topology, node)
         elif node.alive and node.follows != primary.name:
             plan.actions.append(Action("follow", node.name, f"follows {node.follows or 'nobody'}"))
         elif node.stopped_on_purpose:
             continue  # its cause says what a person has to do
-        elif not node.alive and node.unit_down:
+        elif node.dead and node.unit_down:
             plan.actions.append(
                 Action(
                     "follow",
@@ -220,6 +225,8 @@ def _mend(topology: Topology) -> Plan:
                     {"preserve": node.has_data and not node.files.get("replicaof")},
                 )
             )
+        elif node.dead or (node.unit_down and not node.alive):
+            plan.todo.append(_not_started(node))
     _mend_sentinels(plan, topology)
     if plan.actions:
         plan.verdict = ACT
@@ -234,13 +241,24 @@ def _let_sentinel_finish(topology: Topology) -> Plan:
     return Plan(ACT, f"Sentinel is failing over to {topology.primary}: let it finish first.", actions=[action])
 
 
-def _mend_stale(plan: Plan, primary: Node, node: Node) -> None:
-    """An old primary came back. Its surplus, if any, is kept as a copy before it follows, so nothing is lost."""
+def _not_started(node: Node) -> str:
+    """A server that does not serve and that recovery leaves alone, since it is not proven dead or has no unit here."""
+    unit = (node.unit or {}).get("name") or "its unit"
+    if node.dead:
+        return f"{node.name}: its server does not run, and {unit} is not there. Start it the way it was started before."
+    return f"{node.name}: {unit} does not run, but {node.sign}. Find out what that is before you start anything."
+
+
+def _mend_stale(plan: Plan, topology: Topology, node: Node) -> None:
+    """An old primary came back. What only it has is kept as a copy before it follows, so nothing is lost; where the
+    sentinels' majority does not stand behind the new one, whatever the new one says of its history."""
+    primary = topology.nodes[str(topology.primary)]
     surplus = surplus_between(primary.view, node.view)
     keep = {0: "", None: "; what only it has is kept as a copy first"}.get(
         surplus, f"; its surplus of {surplus} bytes is kept as a copy first"
     )
-    plan.actions.append(Action("follow", node.name, f"an old primary came back{keep}", {"preserve": surplus != 0}))
+    args = {"preserve": surplus != 0 or topology.named != primary.name}
+    plan.actions.append(Action("follow", node.name, f"an old primary came back{keep}", args))
 
 
 def _mend_sentinels(plan: Plan, topology: Topology) -> None:

@@ -10,14 +10,14 @@ from typing import Optional, Sequence
 from .election import Election, elect
 from .steps import ACT, Accepted, Action, Plan, option, refuse, start_sentinel
 from .surplus import surplus_between
-from .topology import AGREED, DISPUTED, Node, Topology
+from .topology import AGREED, DISPUTED, MAX_OFFSET, Node, Topology, number
 
 
 def restore_primary(topology: Topology, accepted: Accepted) -> Plan:
     """No live primary: the smallest safe step that gives the estate one."""
     old = topology.nodes.get(topology.last_primary or "")
     candidates = good_replicas(topology)
-    objection = _hands_off(topology, old)
+    objection = hands_off(topology, old)
     if objection:
         return refuse(objection)
     if topology.sentinels and topology.majority and candidates:
@@ -78,14 +78,29 @@ def dispute(topology: Topology) -> str:
     )
 
 
+def foreign(topology: Topology) -> str:
+    """The live primary is not one of ours: who it is, and what to do about it."""
+    address = " and ".join(topology.foreign)
+    return (
+        f"Estate {topology.service} has its primary outside the inventory: {'; '.join(topology.reasons)}. Nothing was "
+        f"changed, since a server promoted beside it would be a second primary. If {address} belongs to this estate, "
+        "add it to the group of Redis servers in the inventory. If nobody knows it, treat it as an intruder that reads "
+        "your data and may change it: keep a copy of a replica's data, find out who sent REPLICAOF (ACL LOG, the "
+        "servers' logs), and decide by hand."
+    )
+
+
 def _nobody_runs(topology: Topology) -> bool:
-    """No server's process is there, as far as hosts answer; what is still starting is not dead."""
+    """Every server is proven dead, as far as hosts answer; what is still starting is not dead."""
     known = [node for node in topology.nodes.values() if node.host_answered]
-    return bool(known) and all(node.unit_down and not node.alive for node in known)
+    return bool(known) and all(node.dead for node in known)
 
 
 def _start_best(topology: Topology, accepted: Accepted) -> Plan:
     """All are down: the best copy is told from the files, and only its server starts as a primary (N8, N9, N16)."""
+    beyond = [address for address in _told_to_follow(topology) if address not in accepted.unmeasured]
+    if beyond:
+        return refuse(_no_way(topology, None, [], _beyond(beyond)))
     chosen: Election = elect(list(topology.nodes.values()), topology.last_primary, accepted.unmeasured)
     if chosen.winner is None:
         old = topology.nodes.get(topology.last_primary or "")
@@ -104,12 +119,38 @@ def _wake_sentinels(topology: Topology) -> list[Action]:
     return [start_sentinel(watcher) for watcher in dead]
 
 
-def _hands_off(topology: Topology, old: Optional[Node]) -> str:
-    """Why nothing may be done about a missing primary right now; empty where something may."""
-    if old is not None and old.closed:
+def _told_to_follow(topology: Topology) -> list[str]:
+    """Servers outside the inventory that a dead server's own configuration makes the primary."""
+    known = {(node.host, str(node.port)) for node in topology.nodes.values()}
+    told = [tuple(map(str, node.files.get("replicaof") or ())) for node in topology.nodes.values()]
+    return sorted({":".join(pair) for pair in told if len(pair) == 2 and pair not in known})
+
+
+def _beyond(addresses: Sequence[str]) -> str:
+    return (
+        f"{' and '.join(addresses)}, which is not in the inventory, may be the primary or hold newer data: add it to "
+        f"the inventory, or go on without it: {option(addresses)}"
+    )
+
+
+def hands_off(topology: Topology, old: Optional[Node]) -> str:
+    """Why nothing may be done about a missing primary right now; empty where something may.
+
+    Nothing is promoted or started beside a server that lives and may be the primary. One that answers nobody while a
+    replica hears from it may hang: that is for the sentinels to decide, who fail over only where most of them miss it.
+    """
+    by_hearsay = old is not None and not old.refuses and bool(topology.sentinels) and topology.majority
+    if old is not None and old.lives and not old.alive and not by_hearsay:
         return (
-            f"{old.name} runs and lets nobody in ({old.error}): no failover mends that, so nothing is changed. Do what "
-            "the findings say, then run this again."
+            f"{old.name}, the primary, is alive: {old.sign}. A failover would make a second primary, so nothing was "
+            "changed. Do what the findings say, then run this again."
+        )
+    others = [node for node in topology.nodes.values() if node.lives and not node.alive and node is not old]
+    if others and topology.named not in topology.nodes:
+        said = " and ".join(f"{node.name} ({node.sign})" for node in others)
+        return (
+            f"{said} is alive and does not say whether it is the primary, so nothing was changed. Do what the findings "
+            "say, then run this again."
         )
     if topology.majority and (len(topology.watchers_alive) - len(topology.tilted)) * 2 <= len(topology.sentinels):
         return (
@@ -128,6 +169,7 @@ def good_replicas(topology: Topology) -> list[Node]:
         and node.role == "replica"
         and not node.view.get("loading")
         and _priority(node) != 0
+        and node.offset < MAX_OFFSET
         and not (node.view.get("primary") or {}).get("syncing")
     ]
     return sorted(fit, key=lambda node: (-node.offset, _priority(node), node.name))
@@ -141,30 +183,32 @@ def _priority(node: Node) -> int:
 
 def _startable(node: Node) -> bool:
     """Its process is dead (not stopped by a person), its host answers, and what it would load is there."""
-    return node.host_answered and node.unit_down and not node.stopped_on_purpose and node.has_data
+    return node.host_answered and node.dead and node.unit_down and not node.stopped_on_purpose and node.has_data
 
 
 def _all_copies_known(topology: Topology, old: Optional[Node], accepted: Accepted) -> bool:
     """Every replica's offset is known, so the one with most data can be told (refusal R4 otherwise).
 
     With sentinels that have no majority, the missing ones may have made another primary where they are; so then
-    everybody who does not answer has to be given up.
+    everybody who does not answer has to be given up. An old primary that is not proven dead may still take writes.
     """
     given_up = accepted.unmeasured
+    if not all(address in given_up for address in topology.strangers):
+        return False
     if topology.sentinels:
         missing = [watcher.name for watcher in topology.sentinels.values() if not watcher.alive]
         missing += [node.name for node in topology.nodes.values() if not node.alive]
         return all(name in given_up for name in missing)
-    others = (node for node in topology.nodes.values() if old is None or node.name != old.name)
-    return all(node.alive or node.name in given_up for node in others)
+    return all(node.alive or node.name in given_up or (node is old and node.dead) for node in topology.nodes.values())
 
 
 def _fail_over(topology: Topology, old: Optional[Node], candidates: Sequence[Node], mode: str) -> Plan:
-    dead = bool(old and old.host_answered and old.unit_down)
+    dead = bool(old and old.dead)
     actor = next((node.name for node in candidates if node.host_answered), candidates[0].name)
-    name = old.name if old else "the old primary"
+    name = old.name if old else " and ".join(topology.strangers) or "the old primary"
+    state = "is dead" if dead else "does not answer"
     age = max((candidate.view.get("primary") or {}).get("last_io_s", -1) for candidate in candidates)
-    why = f"{name} is dead; {candidates[0].name} has the most data (offset {candidates[0].offset})"
+    why = f"{name} {state}; {candidates[0].name} has the most data (offset {candidates[0].offset})"
     action = Action(
         "failover",
         actor,
@@ -204,21 +248,38 @@ def _no_way(topology: Topology, old: Optional[Node], candidates: Sequence[Node],
                 f"priority={node.view.get('priority')})"
             )
     if candidates:
-        missing = [n.name for n in topology.nodes.values() if not n.alive and (topology.sentinels or n is not old)]
+        missing = [
+            node.name
+            for node in topology.nodes.values()
+            if not node.alive and (topology.sentinels or node is not old or not node.dead)
+        ]
+        missing += list(topology.strangers)
         missing += [w.name for w in topology.sentinels.values() if not w.alive and w.name not in missing]
         reasons.append(
             f"newer data may be on {', '.join(missing)}; to give that up and promote {candidates[0].name}: "
             f"{option(missing)}"
         )
+    reasons += [found for node in topology.nodes.values() if (found := _data_found(node))]
     return (
         f"Estate {topology.service} has no primary and no safe way to one: {'; '.join(reasons)}. "
         "Bring back one of the hosts named here, then run recover.yml again."
     )
 
 
+def _data_found(node: Node) -> str:
+    """Data of a server that Lifeline does not run: it is started by whatever started it before."""
+    if node.alive or not node.data or node.has_data:
+        return ""
+    rows = sorted(node.data, key=lambda row: (-number(row.get("size"), 0), str(row.get("path"))))[:3]
+    said = ", ".join(f"{row.get('path')} ({number(row.get('size'), 0)} bytes)" for row in rows)
+    return f"{node.name} holds data of a server that does not run ({said}): start it the way it was started before"
+
+
 def _why_not_startable(node: Node) -> str:
     if not node.host_answered:
         return f"{node.name}, the last primary, is on a host that does not answer"
+    if node.unit is not None and node.unit.get("load") == "not-found":
+        return f"{node.name}, the last primary, has no unit {node.unit.get('name')}"
     if node.stopped_on_purpose:
         return (
             f"{node.name}, the last primary, was stopped by hand: start it, or disable this check by starting the unit"
@@ -227,4 +288,4 @@ def _why_not_startable(node: Node) -> str:
         return f"{node.name}, the last primary, has no data on disk to start from"
     if node.unit is None:
         return f"{node.name}, the last primary, has no systemd unit known to this inventory"
-    return f"{node.name}, the last primary, runs but does not answer ({node.error})"
+    return f"{node.name}, the last primary, is not proven dead: {node.sign} ({node.error})"

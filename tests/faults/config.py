@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from base import LEFT, Expect, fault
 from lab import UNIT, Lab
-from ways import CONFIG, LOG, config_with, failed, shell, up_again
+from ways import CONFIG, LOG, config_with, failed, inside, shell, up_again
 
 # No interface of the lab has it: it is kept for documentation.
 NOWHERE = "198.51.100.77"
@@ -35,6 +35,16 @@ def bad_value(lab: Lab) -> Iterator[Expect]:
         start_fails(lab, replica)
         yield Expect(replica)
     up_again(lab, replica)
+
+
+@fault("bound_to_loopback", recovery=LEFT)
+def loopback_only(lab: Lab) -> Iterator[Expect]:
+    """Live, so that no restart brings it back, and nobody fails over to it."""
+    replica = lab.replicas()[0]
+    before = lab.redis(replica, "CONFIG", "GET", "bind").splitlines()[-1]
+    inside(lab, replica, "CONFIG", "SET", "bind", "127.0.0.1")
+    yield Expect(replica)
+    inside(lab, replica, "CONFIG", "SET", "bind", before)
 
 
 @fault("config_next_start", quick=True)

@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from base import LEFT, Expect, fault
+from base import FIXTURES, LEFT, Expect, fault
 from clients import Session
 from lab import UNIT, Lab, wait_for
+
+FIXTURES["primary_foreign"] = "the lab's sentinels would move its servers back before anybody looked"
 
 WRITING = "/run/faults-writing"
 BURST = "for i = 1, {count} do redis.call('set', 'faults:burst', string.rep('x', 100000), 'EX', 600) end"

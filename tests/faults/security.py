@@ -13,6 +13,7 @@ from pathlib import Path
 from base import LEFT, REFUSED, Expect, fault
 from clients import Session
 from lab import UNIT, Lab, wait_for
+from ways import inside
 
 ACL = "/etc/redis/users-main.acl"
 TLS = "/etc/redis/tls"
@@ -103,6 +104,14 @@ def observer_refused_everywhere(lab: Lab) -> Iterator[Expect]:
         other_password(lab, hosts[2], "observer"),
     ):
         yield Expect("redis")
+
+
+@fault("protected_mode", recovery=LEFT)
+def default_without_password(lab: Lab) -> Iterator[Expect]:
+    replica = lab.replicas()[0]
+    lab.redis(replica, "ACL", "SETUSER", "default", "on", "nopass", "~*", "&*", "+@all")
+    yield Expect(replica)
+    inside(lab, replica, "ACL", "LOAD")
 
 
 @fault("application_login_refused", quick=True)

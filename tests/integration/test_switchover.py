@@ -256,7 +256,9 @@ def test_without_sentinel_a_paused_primary_is_replaced_and_follows_when_it_wakes
     nodes[0].client().wait(2, 2000)
     nodes[0].freeze()
     asked = {**options(nodes, []), "timeout": 40, "connect_timeout": 0.5, "command_timeout": 0.5}
-    done = run_module("redis_failover", asked)
+    refused = run_module("redis_failover", asked, fails=True)
+    assert "nothing proves that n1 is dead" in refused["msg"] and roles(nodes[1:]) == ["slave", "slave"]
+    done = run_module("redis_failover", {**asked, "accept_unreachable": ["n1"]})
     assert (done["state"], done["loss_bytes"]) == ("switched", 0)
     assert "had not sent to" in done["loss"]
     nodes[0].thaw()

@@ -8,7 +8,8 @@ import copy
 from typing import Any, Optional
 
 from lifeline.diagnose import diagnose
-from lifeline.topology import Topology, build
+from lifeline.survey import build
+from lifeline.topology import Topology
 
 UNIT = "redis-server@main.service"
 NOW, LONG = 1_790_000_000.0, 86_400  # when hosts are looked at, and how long everything has run
@@ -71,6 +72,7 @@ class Estate:
             "primary": {"host": self._address(primary), "port": 6379},
             "flags": ["master"],
             "down": False,
+            "last_ok_ms": 300,
             "failover": False,
             "quorum_ok": True,
             "quorum_text": "OK 3 usable Sentinels",
@@ -110,6 +112,7 @@ class Estate:
             "nodes": copy.deepcopy(views),
             "sentinels": copy.deepcopy(watchers),
             "units": {UNIT: dict(unit), "redis-sentinel.service": dict(unit)},
+            **self._held(),
             "files": {
                 "config": "/etc/redis/redis-main.conf",
                 "dir": "/var/lib/redis/main",
@@ -121,12 +124,29 @@ class Estate:
             },
         }
 
+    @staticmethod
+    def _held() -> dict[str, Any]:
+        """What a host shows of its port and its processes while its server runs."""
+        own = {"pid": 7, "name": "redis-server", "exe": "/usr/bin/redis-check-rdb", "unit": UNIT}
+        folder = "/var/lib/redis/main"
+        row = {**own, "port": 6379, "config": "/etc/redis/redis-main.conf", "dir": folder}
+        data = [{"path": f"{folder}/dump.rdb", "kind": "rdb", "size": 100, "age_s": 60, "empty": False}]
+        holdings = {"complete": True, "servers": [row], "data": data}
+        return {"port": {"number": 6379, "state": "held", **own}, "holdings": holdings}
+
+    @staticmethod
+    def _freed(evidence: dict[str, Any], **holdings: Any) -> None:
+        """No process of the host's server is left."""
+        evidence["port"] = {"number": 6379, "state": "free", "pid": None, "name": "", "exe": "", "unit": ""}
+        evidence["holdings"].update(servers=[], **holdings)
+
     def fresh(self, library: bool) -> Estate:
         """Hosts on which nothing was ever installed."""
         for evidence in self.evidence.values():
             for view in [*evidence["nodes"].values(), *evidence["sentinels"].values()]:
                 self._silence(view, "refused")
             evidence.update(units={}, files={}, library=library)
+            self._freed(evidence, data=[])
             if not library:
                 evidence.update(nodes={}, sentinels={})
         return self
@@ -136,7 +156,9 @@ class Estate:
         for evidence in self.evidence.values():
             self._silence(evidence["nodes"][name], "refused")
             self._drop_links(evidence, name)
+            self._miss(evidence, name)
         self.evidence[name]["units"][UNIT].update(active="failed", sub="failed", result="signal", pid=0)
+        self._freed(self.evidence[name])
         return self
 
     def lose(self, name: str) -> Estate:
@@ -147,6 +169,7 @@ class Estate:
             if name in evidence["sentinels"]:
                 self._silence(evidence["sentinels"][name], "unreachable")
             self._drop_links(evidence, name)
+            self._miss(evidence, name)
         return self
 
     def promote(self, name: str, at: int) -> Estate:
@@ -169,11 +192,17 @@ class Estate:
         view.clear()
         view.update(kept)
 
+    def _miss(self, evidence: dict[str, Any], primary: str) -> None:
+        """The sentinels have had no answer from it for a while, and wait a little longer before they call it down."""
+        for watcher in evidence["sentinels"].values():
+            if watcher.get("primary") == {"host": self._address(primary), "port": 6379}:
+                watcher["last_ok_ms"] = 4000
+
     def _drop_links(self, evidence: dict[str, Any], primary: str) -> None:
         for view in evidence["nodes"].values():
             followed: Optional[dict[str, Any]] = view.get("primary")
             if followed and followed["host"] == self._address(primary):
-                followed.update(link_up=False, link_down_s=3)
+                followed.update(link_up=False, link_down_s=3, last_io_s=-1)
 
     def start(self, name: str, ago: int) -> Estate:
         """The server started that many seconds ago."""

@@ -175,7 +175,14 @@ def killed_by_the_kernel(apart: float) -> Estate:
 
 HELD = {"6379": {"pid": 99, "command": "python3", "unit": "squatter.service"}}
 
+
 # Each cause: how it shows in redis2 (or where its finding says), and what only looks like it.
+def listening(*addresses: str) -> Estate:
+    """redis2 refuses everybody, and its host's sockets show where it listens."""
+    refusing = estate().refuse("redis2", "refused: Error 111 connecting to 192.0.2.2:6379. Connection refused.")
+    return refusing.look("redis2", connections={"total": 0, "by_address": {}, "listening": list(addresses)})
+
+
 SHOWN: dict[str, tuple[Callable[[], Estate], Callable[[], Estate]]] = {
     "host_gone": (lambda: estate().lose("redis2"), dead),
     "server_crashed": (lambda: dead("crash"), lambda: dead("crash", ago=300)),
@@ -232,6 +239,7 @@ SHOWN: dict[str, tuple[Callable[[], Estate], Callable[[], Estate]]] = {
         lambda: process(memory={"limit": 20_500 * 1024, "used": 0}),
         lambda: process(memory={"limit": 40_000 * 1024, "used": 40_000 * 1024}),
     ),
+    "bound_to_loopback": (lambda: listening("127.0.0.1", "::1"), lambda: listening("127.0.0.1", "192.0.2.2")),
     "host_memory_low": (lambda: memory(estate(), available=100 * MIB), lambda: memory(estate(), available=GIB)),
 }
 

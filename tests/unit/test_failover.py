@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lifeline.failover import candidates
 from lifeline.failover.tidy import leftovers, untouched
+from lifeline.liveness import PING_S
 from lifeline.topology import Topology
 
 Change = Callable[[Estate], Any]
@@ -171,12 +172,15 @@ def test_without_sentinel_a_copy_out_of_sight_is_refused_unless_accepted() -> No
 def test_replicas_that_still_hear_the_primary_say_that_it_lives() -> None:
     estate = healthy()
     set_all(estate, "redis1", reachable=False, error="timeout")
-    assert candidates.disagreeing(estate.build()) == ["redis2", "redis3"]
-    assert candidates.disagreeing(dead()) == []
+    for name in estate.names:
+        set_all(estate, name, "sentinels", last_ok_ms=4000)
+    (said,) = candidates.living(estate.build())
+    assert "redis2 and redis3 still hear from it" in said
+    assert candidates.living(dead()) == []
     for name in ("redis2", "redis3"):
         for view in views(estate, name):
-            view["primary"]["last_io_s"] = candidates.PING_S + 1
-    assert candidates.disagreeing(estate.build()) == [], "a power cut leaves links that count as up"
+            view["primary"]["last_io_s"] = PING_S + 1
+    assert candidates.living(estate.build()) == [], "a power cut leaves links that count as up"
 
 
 def test_each_node_that_cannot_be_promoted_is_told_why() -> None:

@@ -58,12 +58,17 @@ TABLE = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when re
    3: 0000000000000000FFFF00000B0614AC:18EB 0000000000000000FFFF00000C0614AC:E000 01 0:0 00:0 0 0 0 1
    4: 0B0614AC:0016 0E0614AC:D2F6 01 00000000:00000000 00:00000000 00000000     0        0 103 1
    5: broken
+   6: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000   101        0 104 1
+   7: 00000000000000000000000001000000:18EB 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 1
+   8: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 105 1
 """
+LISTENING = ["127.0.0.1", "::1"]
 
 
 def test_connections_are_counted_by_where_they_come_from() -> None:
-    assert connections.count(TABLE, 6379) == {"total": 3, "by_address": {"172.20.6.14": 2, "172.20.6.12": 1}}
-    assert connections.count("", 6379) == {"total": 0, "by_address": {}}
+    here = {"listening": LISTENING}
+    assert connections.count(TABLE, 6379) == {"total": 3, "by_address": {"172.20.6.14": 2, "172.20.6.12": 1}, **here}
+    assert connections.count("", 6379) == {"total": 0, "by_address": {}, "listening": []}
 
 
 @given(st.text())

@@ -10,9 +10,10 @@ import pytest
 from estates import Estate
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline import topology
+from lifeline import survey, topology
 from lifeline.diagnose import plan_from_evidence
 from lifeline.plan import make_plan
+from lifeline.steps import Accepted
 from lifeline.surplus import surplus_between
 
 
@@ -84,12 +85,15 @@ def test_a_lost_host_is_failed_over_but_not_as_confirmed() -> None:
     assert any("redis1" in item for item in plan.todo)
 
 
-def test_without_sentinel_the_replica_with_most_data_is_promoted() -> None:
+def test_without_sentinel_the_replica_with_most_data_is_promoted_on_a_persons_word() -> None:
     estate = Estate(sentinels=False).lose("redis1")
     for evidence in estate.evidence.values():
         evidence["nodes"]["redis2"]["offset"] = 900
         evidence["nodes"]["redis3"]["offset"] = 1000
-    (action,) = make_plan(estate.build()).actions
+    refused = make_plan(estate.build())
+    assert (refused.verdict, refused.actions) == ("refused", []), "a host that is silent is no dead server"
+    assert "recover_accept_data_loss=redis1 -e recover_accept_data_loss_bytes=-1" in str(refused.refusal)
+    (action,) = make_plan(estate.build(), accepted=Accepted(frozenset({"redis1"}), -1)).actions
     assert action.args["mode"] == "replication"
     assert "redis3 has the most data" in action.why
 
@@ -97,8 +101,8 @@ def test_without_sentinel_the_replica_with_most_data_is_promoted() -> None:
 def test_without_sentinel_nothing_is_promoted_while_a_copy_is_out_of_sight() -> None:
     plan = make_plan(Estate(sentinels=False).lose("redis1").lose("redis3").build())
     assert plan.verdict == "refused"
-    assert "newer data may be on redis3" in str(plan.refusal)
-    assert "recover_accept_data_loss=redis3 -e recover_accept_data_loss_bytes=-1" in str(plan.refusal)
+    assert "newer data may be on redis1, redis3" in str(plan.refusal)
+    assert "recover_accept_data_loss=redis1,redis3 -e recover_accept_data_loss_bytes=-1" in str(plan.refusal)
 
 
 def test_a_minority_of_sentinels_may_not_fail_over() -> None:
@@ -126,10 +130,11 @@ def test_two_primaries_nobody_vouches_for_are_refused_with_both_offsets() -> Non
     assert "redis1 (offset 1000" in str(plan.refusal) and "redis2 (offset 77" in str(plan.refusal)
 
 
-def test_the_heir_of_the_old_history_is_the_primary_when_nobody_else_can_vouch() -> None:
-    estate = Estate(sentinels=False, nodes=2).promote("redis2", at=500)
-    built = estate.build()
+def test_the_heir_of_the_old_history_is_the_primary_where_another_replica_vouches_for_it() -> None:
+    built = Estate(sentinels=False).promote("redis2", at=500).build()
     assert (built.primary, built.stale) == ("redis2", ["redis1"])
+    alone = Estate(sentinels=False, nodes=2).promote("redis2", at=500).build()
+    assert alone.state == topology.DISPUTED
 
 
 @pytest.mark.parametrize(("stale_offset", "surplus", "preserve"), [(500, 1, True), (499, 0, False), (4096, 3597, True)])
@@ -192,7 +197,7 @@ def test_addresses_in_another_spelling_are_the_same_node() -> None:
     view: dict[str, Any] = {"reachable": True, "role": "slave", "primary": {"host": "2001:0db8:0:0::1", "port": "6379"}}
     view["primary"]["link_up"] = True
     evidence = {"host": "b", "service": "s", "library": True, "nodes": {"b": view}, "sentinels": {}}
-    built = topology.build([evidence], nodes, [], "s")
+    built = survey.build([evidence], nodes, [], "s")
     assert built.nodes["b"].follows == "a"
 
 

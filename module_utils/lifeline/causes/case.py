@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
+from .. import survey
 from .. import topology as topologies
 from ..facts import Facts, clean_text
 
@@ -175,7 +176,7 @@ class Case:
         speaking = [entry for name, entry in mine.items() if name in witnesses]
         return cls(
             service=service,
-            topology=topologies.build(speaking, nodes, sentinels, service, quorum, left_out),
+            topology=survey.build(speaking, nodes, sentinels, service, quorum, left_out),
             hosts={name: Host(name, Facts(entry)) for name, entry in mine.items()},
             applications=list(applications),
             unasked=left_out,

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Iterator
 
 from ..observe.server import SECRET_SETTINGS
-from .base import CERTAIN, INFO, LIKELY, WARNING, Cause, Match
+from .base import CERTAIN, EVERYBODY, INFO, LIKELY, WARNING, Cause, Match
 from .case import Case
 from .disk import denied_line
-from .process import DEATHS, grade, reach, unit_line
+from .process import DEATHS, SYMPTOMS, grade, reach, unit_line
 from .signs import data_folder, down, last_words, sample, samples
 
 # Directives that CONFIG GET does not list, or that evidence leaves out.
@@ -84,6 +85,27 @@ def _address_missing(case: Case) -> Iterator[Match]:
             # An address of the inventory is the host's to give back; one that has come late needs a start only.
             task="" if not missing or server.node.host in missing else None,
         )
+
+
+def _bound_to_loopback(case: Case) -> Iterator[Match]:
+    """Its host's sockets show that it listens on loopback only: that refuses, where a firewall drops."""
+    for server in case.servers:
+        addresses = server.host.section("connections").texts("listening") if server.host else []
+        own = [_is_loopback(address) for address in addresses]
+        if server.alive or not own or not all(own) or _is_loopback(server.node.host):
+            continue
+        lines = [f"{server.name}: its port {server.node.port} listens on {', '.join(addresses)} only"]
+        lines += [f"{server.name}: the inventory reaches it at {server.node.host}"]
+        if server.deep.text("config.bind"):
+            lines.append(f"{server.name}: bind {server.deep.text('config.bind')}")
+        yield Match(server.name, tuple(lines), (EVERYBODY,), grade(case, server))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def _files_denied(case: Case) -> Iterator[Match]:
@@ -176,6 +198,19 @@ CAUSES = (
         _address_missing,
         DEATHS,
         task="reseed_config",
+    ),
+    Cause(
+        "bound_to_loopback",
+        "",
+        "config",
+        "The server listens on its own host's loopback address only",
+        WARNING,
+        "Nothing on disk; neither clients nor peers can connect.",
+        "On its host, over its unix socket: CONFIG SET bind to the addresses that the inventory has, then CONFIG "
+        "REWRITE.",
+        "Do not change the firewall and do not fail over: the server runs, and refuses by its own setting.",
+        _bound_to_loopback,
+        (*SYMPTOMS, "clients_cut_off", "peer_cut_off", "host_isolated", "not_enough_replicas", "replica_stale"),
     ),
     Cause(
         "files_denied",

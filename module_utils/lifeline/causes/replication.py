@@ -8,7 +8,7 @@ from typing import Iterator
 
 from ..facts import Facts
 from ..surplus import surplus_between
-from ..topology import DISPUTED
+from ..topology import DISPUTED, FOREIGN
 from .base import CRITICAL, EVERYBODY, INFO, LIKELY, POSSIBLE, WARNING, Cause, Match
 from .case import Case, Server
 from .process import APPLICATIONS, reach
@@ -48,6 +48,21 @@ def _split_brain(case: Case) -> Iterator[Match]:
             else f"{name} has {lost} bytes of writes that {winner} lacks"
         )
         yield Match(name, tuple(lines), (EVERYBODY,), data={} if lost is None else {"lost_bytes": lost})
+
+
+def _foreign(case: Case) -> Iterator[Match]:
+    """Replicas hear from a primary that the inventory does not have. One astray beside an agreed primary is no such."""
+    if case.topology.state not in (FOREIGN, DISPUTED):
+        return
+    for address in case.topology.foreign:
+        followers = [server for server in case.servers if server.alive and server.node.follows == address]
+        lines = [
+            f"{server.name} follows {address}: link {'up' if server.node.link_up else 'down'}, last heard from it "
+            f"{server.view.count('primary.last_io_s', -1)} s ago"
+            for server in followers
+        ]
+        lines += [f"{w.name}: its sentinel names {address}" for w in case.watchers if w.node.names == address]
+        yield Match(case.service, (*lines, f"{address} is not in the inventory"), (EVERYBODY,))
 
 
 def _divergence(case: Case, winner: str, loser: str) -> str:
@@ -213,6 +228,20 @@ CAUSES = (
         _split_brain,
         ("replica_astray", "sentinel_astray", "no_primary", "replica_link_down", *APPLICATIONS),
         "follow",
+    ),
+    Cause(
+        "primary_foreign",
+        "",
+        "replication",
+        "The primary is a server that the inventory does not have",
+        CRITICAL,
+        "All data, if it is an intruder's; nothing, if somebody added a server and not its line in the inventory.",
+        "If it belongs to this estate, add it to the group of Redis servers in the inventory. If nobody knows it, take "
+        "it for an intruder: keep a copy of a replica's data, see in ACL LOG and the servers' logs who sent REPLICAOF, "
+        "and decide by hand which server holds the truth.",
+        "Do not promote a server of the inventory beside it: two primaries diverge.",
+        _foreign,
+        ("split_brain", "replica_astray", "sentinel_astray", "no_primary", *APPLICATIONS),
     ),
     Cause(
         "replica_astray",

@@ -33,6 +33,15 @@ def _login(case: Case) -> Iterator[Match]:
         yield Match(names.pop(), tuple(lines), (EVERYBODY,) if shut and not case.primary else ())
 
 
+def _protected_mode(case: Case) -> Iterator[Match]:
+    """User default has no password, so that the server talks to its own host only: what it says is DENIED."""
+    for server in case.servers:
+        seen = [(name, host.view_of(server.name).text("error")) for name, host in case.hosts.items()]
+        lines = [f"{name}: {server.name} answers {error}" for name, error in seen if word(error) == "denied"]
+        if lines:
+            yield Match(server.name, tuple(lines[:4]), reach(case, server), grade(case, server))
+
+
 def _application_login(case: Case) -> Iterator[Match]:
     for host in case.application_hosts:
         used = host.section("application")
@@ -202,6 +211,19 @@ CAUSES = (
         "Do not take a refusal for a dead server: nothing may be failed over or restarted for it.",
         _login,
         ("server_silent", "sentinel_silent", "no_primary", "replica_link_down"),
+    ),
+    Cause(
+        "protected_mode",
+        "",
+        "security",
+        "The server is in protected mode and denies every connection from another host",
+        WARNING,
+        "Nothing on disk. Whoever is connected stays connected; nobody else gets in.",
+        "User default has no password. On the server's host, over its unix socket, ACL LOAD brings the ACL file's "
+        "users back. Where the file itself is wrong, provision.yml writes it again.",
+        "Do not fail over, since the server runs, and do not switch protected-mode off: everybody could do everything.",
+        _protected_mode,
+        (*SYMPTOMS, "clients_cut_off", "peer_cut_off", "acl_refused"),
     ),
     Cause(
         "application_login_refused",

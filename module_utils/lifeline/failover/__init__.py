@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from ..errors import LifelineError
-from ..topology import AGREED, DISPUTED, Topology
+from ..topology import AGREED, DISPUTED, NO_PRIMARY, Topology
 from . import sentinels
 from .candidates import why_none
 from .planned import KEPT, SWITCHED, Switch
@@ -44,6 +44,12 @@ def _ensure(session: Session, params: dict[str, Any], check: bool) -> dict[str, 
         raise LifelineError(
             f"Estate {session.service} has no single primary: {'; '.join(topology.reasons)}; nothing was changed. "
             "Decide which node holds the truth and stop the other one."
+        )
+    if topology.state not in (AGREED, NO_PRIMARY):
+        why = "; ".join(topology.reasons) or f"it is {topology.state}"
+        raise LifelineError(
+            f"Estate {session.service}: nothing was promoted: {why}. Run diagnose.yml to see what stands against it.",
+            refusals=topology.reasons,
         )
     if topology.state != AGREED:
         if mode == "planned":

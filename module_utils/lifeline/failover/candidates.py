@@ -11,7 +11,7 @@ import re
 from typing import Any, Collection, Mapping, Optional, Sequence
 
 from ..restore import good_replicas
-from ..topology import Node, Topology, Watcher
+from ..topology import MAX_OFFSET, Node, Topology, Watcher
 
 # What a switchover adds to replica-priority of the nodes that are not to be chosen. Nobody's own priority is that high,
 # so whoever finds one knows that a run was killed, and what the priority was before.
@@ -19,9 +19,6 @@ RAISED = 1_000_000
 
 # A target that is further behind than this would make writers wait too long, in bytes.
 MOST_LAG = 1024 * 1024
-
-# A primary says something to its replicas every 10 s at least; with a second for the way.
-PING_S = 11
 
 # What refusals end in that a healthy estate passes through by itself, after a failover or while it saves.
 PASSING = ("(R6)", "(R7)", " yet (R9)")
@@ -61,6 +58,7 @@ def why_not(topology: Topology, node: Node) -> str:
             bool(node.view.get("loading")) or bool(link.get("syncing")),
             f"{node.name} is still loading its data (R6)",
         ),
+        (node.offset >= MAX_OFFSET, f"{node.name} claims an offset of {node.offset}, which no server can have reached"),
         (_emptied(topology, node), f"{node.name} holds far fewer keys than another copy (R5)"),
     )
     return next((text for wrong, text in reasons if wrong), "")
@@ -85,7 +83,7 @@ def loss_bytes(topology: Topology, candidate: Node) -> Optional[int]:
     """
     most = candidate.offset
     for node in topology.nodes.values():
-        if not node.alive or node.name == candidate.name or not node.view.get("keys"):
+        if not node.alive or node.name == candidate.name or not node.view.get("keys") or node.offset >= MAX_OFFSET:
             continue
         if candidate.view.get("replid") not in (node.view.get("replid"), node.view.get("replid2")):
             return None
@@ -113,22 +111,34 @@ def unplanned_refusals(
     if by_hand:
         old = topology.last_primary
         unknown = [n.name for n in topology.nodes.values() if not n.alive and n.name != old and n.name not in accepted]
+        unknown += [address for address in topology.strangers if address not in accepted]
         if unknown:
             found.append(
                 f"A newer copy may be on {', '.join(unknown)}, which does not answer; bring it back, or name it in "
-                "accept_unreachable if it is gone for good (R4)"
+                "accept_unreachable if it is permanently lost (R4)"
             )
     return found
 
 
-def disagreeing(topology: Topology) -> list[str]:
-    """Replicas that have heard lately of the primary that we cannot reach: then it is not dead (R7).
+def living(topology: Topology) -> list[str]:
+    """Servers that live and may be the primary: then nobody is promoted beside them (R7), whoever calls them dead."""
+    old = topology.nodes.get(topology.last_primary or "")
+    found = [f"{old.name} is alive: {old.sign} (R7)"] if old is not None and old.lives and not old.alive else []
+    found += [
+        f"{node.name} is alive and does not say whether it is the primary: {node.sign} (R7)"
+        for node in topology.nodes.values()
+        if node.lives and not node.alive and node is not old and topology.named not in topology.nodes
+    ]
+    return found
 
-    A link alone says nothing: after a power cut it counts as up for a minute.
-    """
-    old = topology.last_primary
-    linked = [node for node in topology.nodes.values() if node.alive and node.follows == old and node.link_up]
-    return [node.name for node in linked if int((node.view.get("primary") or {}).get("last_io_s", 0)) <= PING_S]
+
+def unproven(topology: Topology, confirmed: bool, accepted: Collection[str]) -> list[str]:
+    """Without Sentinel nobody else says that a primary is gone: that takes its own host's proof, or a person's word."""
+    old = topology.nodes.get(topology.last_primary or "")
+    if old is None or old.alive or old.dead or confirmed or old.name in accepted:
+        return []
+    ways = "bring it back, or name it in accept_unreachable if it is permanently lost"
+    return [f"nothing proves that {old.name} is dead: {ways} (R7)"]
 
 
 def planned_refusals(topology: Topology, target: Node, stable: float, extra: Mapping[str, Any]) -> list[str]:

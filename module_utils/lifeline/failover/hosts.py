@@ -7,7 +7,8 @@ from __future__ import annotations
 import math
 from typing import Any, Mapping, Optional, Sequence
 
-from ..topology import AGREED, Node, Topology, build
+from ..survey import build
+from ..topology import AGREED, Node, Topology
 from .candidates import candidates
 
 

@@ -10,7 +10,8 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..client import CONNECTION_ERRORS, Credentials, Endpoint, connect
 from ..observe import collect, endpoints, parse_info
-from ..topology import Topology, build
+from ..survey import build
+from ..topology import Topology
 
 # How often a condition is looked at again, in seconds: in the pause, and where nobody waits.
 QUICK_S = 0.005
@@ -32,6 +33,8 @@ class Session:
         self.deadline = time.monotonic() + self.timeout
         self.sent: list[str] = []
         self.warnings: list[str] = []
+        # Nodes that their own hosts have shown to be dead: counts against hearsay, and never against an answer.
+        self.proven: list[str] = []
         self._clients: dict[Endpoint, Any] = {}
 
     def close(self) -> None:
@@ -53,7 +56,7 @@ class Session:
         """The live topology, from this host's vantage point."""
         nodes, sentinels = list(self.nodes.values()), list(self.sentinels.values())
         evidence = collect("here", nodes, sentinels, self.service, self.credentials)
-        return build([evidence], _plain(nodes), _plain(sentinels), self.service)
+        return build([evidence], _plain(nodes), _plain(sentinels), self.service, proven=self.proven)
 
     def ask(self, server: Endpoint, *words: Any) -> Any:
         """The reply to a question. A connection that was closed under us (Sentinel closes the clients of a server whose

@@ -12,17 +12,18 @@ from typing import Any, Mapping, Optional, Sequence
 
 from ..client import CONNECTION_ERRORS, reason
 from ..errors import LifelineError
+from ..liveness import PING_S
 from ..topology import AGREED, Node, Topology
 from . import sentinels
 from .candidates import (
-    PING_S,
     candidates,
-    disagreeing,
+    living,
     loss_bytes,
     own_priority,
     silent_seconds,
     to_raise,
     unplanned_refusals,
+    unproven,
     why_none,
     why_not,
 )
@@ -51,33 +52,45 @@ class Promotion:
 
     def run(self, check: bool) -> dict[str, Any]:
         """Refuse, or say what would be done, or do it. Raises LifelineError."""
-        best = self._best()
         by_hand = not self.session.sentinels
-        found = unplanned_refusals(self.topology, best, self.most_loss, self.force, self.accepted, by_hand)
-        links = self._still_hearing() if by_hand and not self.confirmed_dead else []
-        if links:
-            found.append(
-                f"{' and '.join(links)} still hear from {self.topology.last_primary}, so it is not dead: look at the "
-                "network between it and this host (R7)"
-            )
+        found = self._living(by_hand)
         if found:
-            raise LifelineError(
-                f"Estate {self.session.service}: nothing was promoted: {'; '.join(found)}.", refusals=found
-            )
+            raise self._refusal(found)
+        best = self._best()
+        found = unplanned_refusals(self.topology, best, self.most_loss, self.force, self.accepted, by_hand)
+        found += unproven(self.topology, self.confirmed_dead, self.accepted) if by_hand else []
+        if found:
+            raise self._refusal(found)
         loss = {"loss_bytes": loss_bytes(self.topology, best), "loss": self._loss(best)}
         result = self.by_replication(best, check) if by_hand else self.through_sentinel(best, check)
         return {**loss, **result}
 
-    def _still_hearing(self) -> list[str]:
-        """Replicas that go on hearing of the old primary. With Sentinel, the sentinels see to that question."""
-        links = disagreeing(self.topology)
-        if links:
+    def _refusal(self, found: Sequence[str]) -> LifelineError:
+        return LifelineError(
+            f"Estate {self.session.service}: nothing was promoted: {'; '.join(found)}.", refusals=list(found)
+        )
+
+    def _living(self, by_hand: bool) -> list[str]:
+        """Why nobody may be promoted beside somebody who lives, whatever the caller holds for confirmed.
+
+        What is only hearsay is waited for: links count as up for a while after a power cut. With Sentinel, the
+        sentinels have to agree first that the primary is down, and then it is asked again.
+        """
+        found = living(self.topology)
+        if not found:
+            return []
+        old = self.topology.nodes.get(self.topology.last_primary or "")
+        if self.confirmed_dead and old is not None:
+            self.session.proven = [old.name]
+        elif old is not None and old.lives and not old.refuses:
+            if not by_hand:
+                return []
             wait(self._silent, min(PING_S + 1.0, self.session.left()))
-            links = disagreeing(self.session.look())
-        return links
+        self.topology = self.session.look()
+        return living(self.topology)
 
     def _silent(self) -> Optional[bool]:
-        return None if disagreeing(self.session.look()) else True
+        return None if living(self.session.look()) else True
 
     def _best(self) -> Node:
         """Whom to promote. Raises LifelineError when there is nobody."""
@@ -154,6 +167,9 @@ class Promotion:
                     "at the network between them.",
                     commands=self.session.sent,
                 )
+        found = living(self.session.look())
+        if found:
+            raise self._refusal(found)
         return self._ask_until_promoted(command)
 
     def _agreed_down(self, topology: Topology) -> bool:

@@ -206,6 +206,7 @@ def parse_sentinel(replies: Sequence[Any]) -> dict[str, Any]:
         "flags": flags,
         "down": "s_down" in flags or "o_down" in flags,
         "down_ms": number(master_fields.get("s-down-time")),
+        "last_ok_ms": number(master_fields.get("last-ok-ping-reply"), -1),
         "failover": "failover_in_progress" in flags,
         "epoch": number(master_fields.get("config-epoch")),
         "quorum": number(master_fields.get("quorum")),
