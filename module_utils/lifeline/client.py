@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Optional
 
+from .bounded import REPLY_BYTES, Client, TcpConnection, TlsBase, UnixConnection
 from .errors import LifelineError
 
 try:
-    import redis
     from redis.backoff import NoBackoff
-    from redis.connection import Connection, SSLConnection
+    from redis.connection import Connection
     from redis.exceptions import RedisError, ResponseError
     from redis.retry import Retry
 
@@ -32,9 +32,6 @@ except ImportError:
 
     class ResponseError(RedisError):  # type: ignore[no-redef]
         """The same, for an answer that is an error."""
-
-    class SSLConnection:  # type: ignore[no-redef]
-        """Stands in for redis-py's as a base class."""
 
 
 CONNECTION_ERRORS = (RedisError, OSError)
@@ -99,7 +96,7 @@ class Endpoint:
         return cls(host=params["login_host"], port=params["login_port"], unix_socket=params.get("login_unix_socket"))
 
 
-class TlsConnection(SSLConnection):
+class TlsConnection(TlsBase):
     """A connection whose TLS is ours.
 
     redis-py reads all public CAs of the system anew for each connection, which takes 20 ms, and trusts them beside the
@@ -113,7 +110,7 @@ class TlsConnection(SSLConnection):
     def _connect(self) -> Any:
         plain = Connection._connect(self)  # type: ignore[no-untyped-call]
         try:
-            return tls_context(self._login).wrap_socket(plain, server_hostname=self.host)
+            return self.bounded(tls_context(self._login).wrap_socket(plain, server_hostname=self.host))
         except (OSError, ValueError):
             plain.close()
             raise
@@ -139,9 +136,10 @@ def _tls_context(
     return made
 
 
-def connect(endpoint: Endpoint, credentials: Credentials, **extra: Any) -> Any:
+def connect(endpoint: Endpoint, credentials: Credentials, reply_bytes: int = REPLY_BYTES, **extra: Any) -> Any:
     """A ``redis.Redis`` for one endpoint. Nothing is sent before the first command.
 
+    An answer that goes on for longer than two of the login's timeouts, or has more than ``reply_bytes``, is an error.
     ``extra`` goes to ``redis.Redis``. Replies are text unless ``decode_responses=False`` is given.
     Raises LifelineError when redis-py is missing.
     """
@@ -157,11 +155,15 @@ def connect(endpoint: Endpoint, credentials: Credentials, **extra: Any) -> Any:
         **extra,
     }
     if endpoint.unix_socket:
-        return redis.Redis(unix_socket_path=endpoint.unix_socket, **options)
-    client = redis.Redis(host=endpoint.host, port=endpoint.port, ssl=credentials.tls, **options)
-    if credentials.tls:
-        client.connection_pool.connection_class = TlsConnection
-        client.connection_pool.connection_kwargs["login"] = credentials
+        client = Client(unix_socket_path=endpoint.unix_socket, **options)
+    else:
+        client = Client(host=endpoint.host, port=endpoint.port, ssl=credentials.tls, **options)
+    pool = client.connection_pool
+    pool.connection_kwargs["reply_bytes"] = reply_bytes
+    pool.connection_class = UnixConnection if endpoint.unix_socket else TcpConnection
+    if credentials.tls and not endpoint.unix_socket:
+        pool.connection_class = TlsConnection
+        pool.connection_kwargs["login"] = credentials
     return client
 
 

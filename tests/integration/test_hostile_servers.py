@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import threading
 import time
@@ -108,3 +109,81 @@ def test_B1_a_refused_login_does_not_hang_the_look(redis_server: Servers, run_mo
     evidence = run_module("redis_health", look_at(server, **server.credentials()), timeout=20)["evidence"]
     assert time.monotonic() - started < 10
     assert len(evidence["server"]["acl_log"]) == 2
+
+
+@contextmanager
+def flood(first: bytes, again: bytes, pause: float) -> Iterator[int]:
+    """A port that answers each connection with ``first``, then with ``again`` for ever, a ``pause`` between two."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def serve(peer: socket.socket) -> None:
+        with peer, suppress(OSError):
+            peer.recv(65536)
+            peer.sendall(first)
+            while not over.wait(pause):
+                peer.sendall(again)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                peer, _address = listening.accept()
+                threading.Thread(target=serve, args=(peer,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield int(listening.getsockname()[1])
+    finally:
+        over.set()
+        listening.close()
+
+
+FLOODS = {
+    "a byte a second": (b"$1000000\r\n", b"a", 0.2),
+    "a line that goes on": (b"+", b"a", 0.2),
+    "an endless bulk": (b"$9000000000\r\n", b"a" * 1_000_000, 0.0),
+    "an endless array": (b"*1000000000\r\n", b":1\r\n" * 100_000, 0.0),
+    "endless texts": (b"*1000000000\r\n", b"+abcdef\r\n" * 100_000, 0.0),
+    "endless empty arrays": (b"*1000000000\r\n", b"*0\r\n" * 100_000, 0.0),
+}
+LOGIN = {"login_host": "127.0.0.1", "connect_timeout": 1.0, "command_timeout": 1.0}
+# Modules that talk to one server, by the way that each of them talks.
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "mend": ("redis_mend", {**LOGIN, "what": "save", "timeout": 3}),
+    "config": ("redis_config", {**LOGIN, "settings": {"maxmemory": "1gb"}, "wait_timeout": 1}),
+    "rq": ("rq_info", {**LOGIN, "ready_timeout": 1}),
+    "requeue": ("rq_requeue", {**LOGIN, "ready_timeout": 1}),
+    "health": ("redis_health", {"name": "n1", "service": "estate", "depth": "full", "patience": 1.0,
+                                "connect_timeout": 1.0, "command_timeout": 1.0}),
+    "fleet": ("redis_health", {"endpoints": [{"name": "e", "host": "127.0.0.1"}], "connect_timeout": 1.0,
+                               "command_timeout": 1.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [("mend", words) for words in FLOODS]
+    + [(module, words) for module in list(ASKED)[1:] for words in ("a byte a second", "an endless bulk")],
+)
+def test_B9_an_answer_ends(module: str, words: str, run_module: Modules) -> None:
+    """Before: a server that says a byte a second held up mend, node, canary and config for as long as it liked, and an
+    endless one cost 1.6 GiB in 4 s.
+
+    Now: an answer has twice the command's timeout and 16 MiB, on every path.
+    """
+    name, options = ASKED[module]
+    with flood(*FLOODS[words]) as port:
+        if "endpoints" in options:
+            options = {**options, "endpoints": [{**options["endpoints"][0], "port": port}]}
+        elif "login_host" in options:
+            options = {**options, "login_port": port}
+        else:
+            options = {**options, "nodes": [{"name": "n1", "host": "127.0.0.1", "port": port}]}
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        started = time.monotonic()
+        result = run_module(name, options, fails=None, timeout=30)
+        took = time.monotonic() - started
+    assert took < 15
+    assert result.failed == ("login_host" in options)
+    assert "Traceback" not in json.dumps(result.data)
+    assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) < 500 << 10

@@ -94,8 +94,9 @@ def _ask(questions: Sequence[Question], connect: float, command: float) -> None:
         if (patience <= 0 and not ready) or now > began + connect + command + OWN_WORK_S:
             break
         for number, _event in ready:
-            heard = time.monotonic()
             wanted = talks[number].advance()
+            if talks[number].came_further:
+                heard = time.monotonic()
             if wanted:
                 poll.modify(number, wanted)
             else:
@@ -122,22 +123,33 @@ def _dial(question: Question) -> Optional[_Talk]:
 
 
 class _Talk:
-    """One conversation; ``advance`` does what can be done without waiting."""
+    """One conversation; ``advance`` does what can be done without waiting.
+
+    ``came_further``: whether the last step brought it on. A byte does not: one that gets nothing but a byte now and
+    then would keep all the others waiting.
+    """
 
     def __init__(self, question: Question, peer: socket.socket) -> None:
         self.question = question
         self.socket = peer
         self.began = time.monotonic()
         self.heard = b""
+        self.came_further = self.asked = False
         self.steps = self._converse()
 
     def advance(self) -> int:
         """What to wait for next; 0 when it is over."""
+        before = self._stage()
         try:
-            return next(self.steps, 0)
+            wanted = next(self.steps, 0)
         except (OSError, ValueError) as error:
             self.question.error = reason(error)
-            return 0
+            wanted = 0
+        self.came_further = not wanted or self._stage() != before
+        return wanted
+
+    def _stage(self) -> tuple[bool, bool, int]:
+        return self.question.connect_s is None, self.asked, len(self.question.replies)
 
     def close(self) -> None:
         self.socket.close()
@@ -161,6 +173,7 @@ class _Talk:
             self.socket = secured
             yield from _patiently(secured.do_handshake, READ)
         asked = time.monotonic()
+        self.asked = True
         unsent = b"".join(map(_request, question.commands))
         while unsent:
             sent = yield from _patiently(partial(self.socket.send, unsent), WRITE)

@@ -22,6 +22,9 @@ Answer = TypeVar("Answer")
 # Words of client.reason that pass by themselves: an election, a start, a dropped connection.
 _PASSING = ("refused", "timeout", "unreachable", "loading", "readonly", "masterdown", "busy")
 
+# Bytes of one answer: a page of jobs comes with the errors that ended them.
+PAGE_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class Target:
@@ -212,7 +215,9 @@ class Server:
 
     def _open(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.client = connect(endpoint, self.target.credentials, decode_responses=False, db=self.target.database)
+        self.client = connect(
+            endpoint, self.target.credentials, PAGE_BYTES, decode_responses=False, db=self.target.database
+        )
         self.client.ping()
 
     def _candidates(self) -> Sequence[Endpoint]:
