@@ -15,6 +15,9 @@ from typing import Any, Iterator, Mapping, Optional
 TEXT_LIMIT = 2000
 
 
+# Nor is a number larger.
+NUMBER_LIMIT = 2**63
+
 # Evidence is no deeper than this; what is would exhaust whoever walks through it.
 DEPTH_LIMIT = 40
 
@@ -22,12 +25,17 @@ DEPTH_LIMIT = 40
 def plain(value: Any, depth: int = DEPTH_LIMIT) -> Any:
     """Ordinary dicts and lists all the way down, out of whatever containers: Ansible's own are lazy.
 
-    What lies deeper than ``depth`` is dropped.
+    What lies deeper than ``depth`` is dropped, and so is what JSON or a file in UTF-8 cannot hold: a number that is
+    none or beyond 64 bits, half a character.
     """
     if isinstance(value, dict):
-        return {str(key): plain(item, depth - 1) for key, item in value.items()} if depth > 0 else None
+        return {plain(str(key)): plain(item, depth - 1) for key, item in value.items()} if depth > 0 else None
     if isinstance(value, (list, tuple)):
         return [plain(item, depth - 1) for item in value] if depth > 0 else None
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, (int, float)):
+        return value if -NUMBER_LIMIT < value < NUMBER_LIMIT else None
     return value
 
 
