@@ -33,7 +33,10 @@ options:
     choices: [auto, planned, unplanned]
     default: auto
   confirmed_dead:
-    description: Whether the old primary is known to be dead from its own host, so that nobody need wait for Sentinel.
+    description:
+      - Whether the old primary is known to be dead from its own host, so that nobody need wait for Sentinel.
+      - It is not believed where the old primary answers anything, be it a refused login, or where its replicas still
+        hear from it.
     type: bool
     default: false
   max_data_loss_bytes:
@@ -47,7 +50,10 @@ options:
     type: bool
     default: false
   accept_unreachable:
-    description: Nodes that do not answer and are gone for good. Without Sentinel a newer copy may be on any other.
+    description:
+      - Nodes that do not answer and are permanently lost. Without Sentinel a newer copy may be on any other.
+      - Without Sentinel and without O(confirmed_dead) the old primary has to be named here too, since nothing else
+        proves that it is dead; so has a server outside the inventory that the replicas follow, as C(host:port).
     type: list
     elements: str
     default: []
