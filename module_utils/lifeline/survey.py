@@ -153,8 +153,14 @@ def _unit(entry: Mapping[str, Any], kind: str) -> Optional[dict[str, Any]]:
 
 def _judge(topology: Topology, evidence: Evidence, views: Views, proven: Collection[str]) -> None:
     """Whether each node lives. A word that the proof of the node's own host and most others contradict is dropped."""
+    followers, missed = _followers(topology), _missed(topology)
+    accepted = {name for name in _voted(topology) if topology.accepted(name)}
     for node in topology.nodes.values():
-        signs = _signs(topology, node, evidence.get(node.name), views.get(node.name, ()))
+        following = [other for other in followers.get(node.name, ()) if other is not node]
+        heard = [other.name for other in following if _hears(other, missed)]
+        deaf = [other.name for other in following if other.name not in heard]
+        signs = _signs(node, evidence.get(node.name), views.get(node.name, ()))
+        signs = replace(signs, heard=heard, deaf=deaf, accepted=node.name in accepted)
         verdict = judge(replace(signs, traces=PROVEN) if node.name in proven else signs)
         node.liveness, node.sign = verdict.liveness, verdict.why
         node.refuses = verdict.answered and not node.alive and is_answer(node.error)
@@ -162,9 +168,25 @@ def _judge(topology: Topology, evidence: Evidence, views: Views, proven: Collect
             node.alive, node.view, node.follows, node.link_up = False, {}, None, False
 
 
-def _signs(
-    topology: Topology, node: Node, own: Optional[Mapping[str, Any]], views: Sequence[tuple[str, Mapping[str, Any]]]
-) -> Signs:
+def _followers(topology: Topology) -> dict[str, list[Node]]:
+    """By name or address, the live servers that follow it or try to."""
+    found: dict[str, list[Node]] = {}
+    for node in topology.nodes.values():
+        if node.alive and node.role == "replica" and node.follows:
+            found.setdefault(node.follows, []).append(node)
+    return found
+
+
+def _voted(topology: Topology) -> set[str]:
+    return {watcher.names for watcher in topology.watchers_alive if watcher.names}
+
+
+def _missed(topology: Topology) -> dict[str, Optional[int]]:
+    """For whom most sentinels miss, how long they have, in milliseconds."""
+    return {name: topology.missed_ms(name) for name in _voted(topology)}
+
+
+def _signs(node: Node, own: Optional[Mapping[str, Any]], views: Sequence[tuple[str, Mapping[str, Any]]]) -> Signs:
     answered = {host: "" for host, view in views if view.get("reachable")}
     answered.update(
         {host: str(view["error"]) for host, view in views if host not in answered and is_answer(view.get("error"))}
@@ -172,34 +194,26 @@ def _signs(
     if Facts(own or {}).flag("server.reachable"):
         answered.setdefault(node.name, "on its own host only")
     found = traces(own, node.port, node.unit or {}, str(node.files.get("config") or ""))
-    followers = [
-        other for other in topology.nodes.values() if other.alive and other.follows == node.name and other is not node
-    ]
-    heard = [other.name for other in followers if _hears(topology, other)]
-    return Signs(
-        answered,
-        [host for host, _view in views if host not in answered],
-        heard,
-        [other.name for other in followers if other.name not in heard],
-        topology.accepted(node.name),
-        replace(found, process=found.process or node.name in answered),
-    )
+    found = replace(found, process=found.process or node.name in answered)
+    return Signs(answered, [host for host, _view in views if host not in answered], traces=found)
 
 
-def _hears(topology: Topology, node: Node) -> bool:
+def _hears(node: Node, missed: Mapping[str, Optional[int]]) -> bool:
     """Whether a replica's link is up and it has heard from its primary lately: since the sentinels miss that one, where
     they do. After a power cut a link counts as up for a minute."""
-    missed = topology.missed_ms(str(node.follows))
-    limit = PING_S if missed is None else min(PING_S, missed / 1000 - 1)
+    since = missed.get(str(node.follows))
+    limit = PING_S if since is None else min(PING_S, since / 1000 - 1)
     last = number((node.view.get("primary") or {}).get("last_io_s"))
     return node.role == "replica" and node.link_up and 0 <= last <= limit
 
 
 def _strangers(topology: Topology) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for node in topology.nodes.values():
-        if node.alive and node.role == "replica" and node.follows and node.follows not in topology.nodes:
-            found.setdefault(node.follows, []).extend([node.name] if _hears(topology, node) else [])
+    missed = _missed(topology)
+    found = {
+        address: [node.name for node in nodes if _hears(node, missed)]
+        for address, nodes in _followers(topology).items()
+        if address not in topology.nodes
+    }
     named = topology.named
     if named and named not in topology.nodes:
         found.setdefault(named, []).extend(["most sentinels"] if topology.accepted(named) else [])

@@ -584,6 +584,17 @@ def test_a_replica_that_is_not_proven_dead_is_left_to_a_person() -> None:
     assert make_plan(estate.build()).actions == [], "evidence without the new look proves nothing"
 
 
+@pytest.mark.parametrize("others", ["dead", "unproven"])
+def test_a_server_whose_unit_is_down_is_not_started_beside_who_holds_its_port(others: str) -> None:
+    estate = Estate(sentinels=False).kill("redis1").kill("redis2").kill("redis3")
+    assert [step.remedy for step in make_plan(estate.build()).actions] == ["start_primary"]
+    for name in estate.names if others == "unproven" else ["redis1"]:
+        estate.evidence[name]["port"].update(state="held", pid=9, name="redis-server", unit="by-hand.service")
+    plan = make_plan(estate.build())
+    assert (plan.verdict, plan.actions) == ("refused", [])
+    assert "redis-server (process 9, by-hand.service) holds its port" in str(plan.refusal)
+
+
 def test_a_hung_process_is_for_the_sentinels_to_judge() -> None:
     estate = Estate().refuse("redis1", "timeout: timed out")
     for name in ("redis2", "redis3"):
