@@ -118,11 +118,11 @@ changed_paths:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lifeline.files import work
-from ansible.module_utils.lifeline.spec import run
+from ansible.module_utils.lifeline.spec import run, unlogged
 
 
 def entry_spec(secret):
-    return {
+    option = {
         "type": "list",
         "elements": "dict",
         "default": [],
@@ -140,11 +140,12 @@ def entry_spec(secret):
         "required_if": [("state", "file", ("content", "settings"), True)],
         "mutually_exclusive": [("content", "settings")],
     }
+    return unlogged(option)
 
 
 def main():
-    spec = {"files": entry_spec(secret=False), "secret_files": {**entry_spec(secret=True), "no_log": False}}
-    run(AnsibleModule(spec, supports_check_mode=True), work)
+    spec = {"files": entry_spec(secret=False), "secret_files": entry_spec(secret=True)}
+    run(AnsibleModule(spec, supports_check_mode=True), work, shown=("files", "secret_files"))
 
 
 if __name__ == "__main__":

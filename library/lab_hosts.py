@@ -179,7 +179,7 @@ restored:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lifeline.lab.work import work
-from ansible.module_utils.lifeline.spec import run
+from ansible.module_utils.lifeline.spec import run, unlogged
 
 
 def main() -> None:
@@ -193,7 +193,7 @@ def main() -> None:
     spec = {
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "name": {"type": "str", "default": "lab"},
-        "hosts": {"type": "list", "elements": "dict", "default": [], "options": host},
+        "hosts": unlogged({"type": "list", "elements": "dict", "default": [], "options": host}),
         "directory": {"type": "path", "required": True},
         "recipe": {"type": "path", "required": True},
         "cache": {"type": "path", "required": True},
@@ -204,7 +204,7 @@ def main() -> None:
         "control_path_dir": {"type": "path", "default": "~/.ansible/cp"},
         "purge": {"type": "bool", "default": False},
     }
-    run(AnsibleModule(spec, supports_check_mode=True), work)
+    run(AnsibleModule(spec, supports_check_mode=True), work, shown=("hosts",))
 
 
 if __name__ == "__main__":

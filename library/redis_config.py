@@ -154,12 +154,12 @@ commands:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lifeline.configure import work
-from ansible.module_utils.lifeline.spec import connection_spec, run
+from ansible.module_utils.lifeline.spec import connection_spec, run, unlogged
 
 
 def main():
     spec = {
-        "settings": {"type": "dict", "default": {}},
+        "settings": unlogged({"type": "dict", "default": {}}),
         "secret_settings": {"type": "dict", "default": {}, "no_log": True},
         "config_file": {"type": "path"},
         "acl_file": {"type": "path"},
@@ -176,7 +176,7 @@ def main():
         "login_password_previous": {"type": "str", "no_log": True},
         **connection_spec(),
     }
-    run(AnsibleModule(spec, supports_check_mode=True), work)
+    run(AnsibleModule(spec, supports_check_mode=True), work, shown=("settings",))
 
 
 if __name__ == "__main__":

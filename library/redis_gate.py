@@ -110,7 +110,7 @@ from ansible.module_utils.lifeline.spec import run
 
 def main() -> None:
     """Entry point."""
-    run(AnsibleModule(argument_spec=specification(), supports_check_mode=True), work)
+    run(AnsibleModule(argument_spec=specification(), supports_check_mode=True), work, shown=("health_urls",))
 
 
 if __name__ == "__main__":

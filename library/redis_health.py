@@ -370,7 +370,7 @@ evidence:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lifeline.observe.host import look
-from ansible.module_utils.lifeline.spec import credentials_spec, endpoint_list, estate_spec, run
+from ansible.module_utils.lifeline.spec import credentials_spec, endpoint_list, estate_spec, run, unlogged
 
 
 def main():
@@ -382,31 +382,35 @@ def main():
             "nodes": endpoint_list(default=[]),
             "service": {"type": "str"},
             "url": {"type": "str", "no_log": True},
-            "endpoints": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str"},
-                    "host": {"type": "str"},
-                    "port": {"type": "int", "default": 6379},
-                    "url": {"type": "str", "no_log": True},
-                },
-            },
+            "endpoints": unlogged(
+                {
+                    "type": "list",
+                    "elements": "dict",
+                    "default": [],
+                    "options": {
+                        "name": {"type": "str"},
+                        "host": {"type": "str"},
+                        "port": {"type": "int", "default": 6379},
+                        "url": {"type": "str", "no_log": True},
+                    },
+                }
+            ),
             "units": {"type": "list", "elements": "str", "default": []},
             "config_file": {"type": "path"},
             "sentinel_config_file": {"type": "path"},
             "depth": {"type": "str", "choices": ["brief", "full", "posture"], "default": "brief"},
-            "posture": {
-                "type": "dict",
-                "options": {
-                    "key": {"type": "str", "no_log": True},
-                    "worker_units": {"type": "list", "elements": "str", "default": []},
-                    "log_shipper": {"type": "str"},
-                    "baseline": {"type": "path"},
-                    "records": {"type": "dict", "default": {}},
-                },
-            },
+            "posture": unlogged(
+                {
+                    "type": "dict",
+                    "options": {
+                        "key": {"type": "str", "no_log": True},
+                        "worker_units": {"type": "list", "elements": "str", "default": []},
+                        "log_shipper": {"type": "str"},
+                        "baseline": {"type": "path"},
+                        "records": {"type": "dict", "default": {}},
+                    },
+                }
+            ),
             "unix_socket": {"type": "path"},
             "server_log": {"type": "path"},
             "sentinel_log": {"type": "path"},
@@ -427,7 +431,7 @@ def main():
         required_by={"name": ("service",)},
         supports_check_mode=True,
     )
-    run(module, look)
+    run(module, look, shown=("endpoints", "posture"))
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ quorum:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lifeline.sentinel import work
-from ansible.module_utils.lifeline.spec import connection_spec, run
+from ansible.module_utils.lifeline.spec import connection_spec, run, unlogged
 
 
 def main():
@@ -168,7 +168,7 @@ def main():
         "primary_host": {"type": "str", "required": True},
         "primary_port": {"type": "int", "default": 6379},
         "quorum": {"type": "int", "required": True},
-        "settings": {"type": "dict", "default": {}},
+        "settings": unlogged({"type": "dict", "default": {}}),
         "auth_user": {"type": "str"},
         "auth_pass": {"type": "str", "no_log": True},
         "sentinel_user": {"type": "str"},
@@ -176,14 +176,14 @@ def main():
         "config_file": {"type": "path"},
         "acl_file": {"type": "path"},
         "start_files": {"type": "list", "elements": "path", "default": []},
-        "start_settings": {"type": "dict", "default": {}},
+        "start_settings": unlogged({"type": "dict", "default": {}}),
         "replicas": {"type": "int", "default": 0},
         "sentinels": {"type": "int", "default": 1},
         "wait_after_change": {"type": "bool", "default": True},
         "wait_timeout": {"type": "float", "default": 30.0},
         **connection_spec(),
     }
-    run(AnsibleModule(spec, supports_check_mode=True), work)
+    run(AnsibleModule(spec, supports_check_mode=True), work, shown=("settings", "start_settings"))
 
 
 if __name__ == "__main__":

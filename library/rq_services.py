@@ -196,7 +196,7 @@ redis_error:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lifeline.services import work
-from ansible.module_utils.lifeline.spec import run
+from ansible.module_utils.lifeline.spec import run, unlogged
 
 KINDS = ["worker", "scheduler", "web", "other"]
 
@@ -211,7 +211,7 @@ def main() -> None:
     }
     spec = {
         "state": {"type": "str", "choices": ["checked", "recovered", "started"], "default": "checked"},
-        "units": {"type": "list", "elements": "dict", "required": True, "options": unit},
+        "units": unlogged({"type": "list", "elements": "dict", "required": True, "options": unit}),
         "order": {
             "type": "list",
             "elements": "str",
@@ -223,7 +223,7 @@ def main() -> None:
         "endpoints": {"type": "list", "elements": "str", "default": []},
         "timeout": {"type": "float", "default": 30},
     }
-    run(AnsibleModule(spec, supports_check_mode=True), work)
+    run(AnsibleModule(spec, supports_check_mode=True), work, shown=("units",))
 
 
 if __name__ == "__main__":

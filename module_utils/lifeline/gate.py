@@ -16,6 +16,7 @@ from .errors import LifelineError
 from .rq import options
 from .rq.info import Info
 from .rq.server import Server, target
+from .spec import unlogged
 from .url import parse_url, url_from_file
 
 KEY = "rq:lifeline:gate:"
@@ -32,7 +33,7 @@ def specification() -> dict[str, Any]:
     return {
         "url_file": {"type": "path"},
         "url_variable": {"type": "str", "default": "REDIS_URL"},
-        "health_urls": {"type": "list", "elements": "str", "default": []},
+        "health_urls": unlogged({"type": "list", "elements": "str", "default": []}),
         "soak": {"type": "float", "default": 10.0},
         "interval": {"type": "float", "default": 0.25},
         "before": {"type": "dict", "default": {}},

@@ -8,7 +8,7 @@ Their documentation is ``plugins/doc_fragments/redis_connection.py`` and ``redis
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 from .errors import LifelineError
 
@@ -62,13 +62,45 @@ def connection_spec() -> dict[str, Any]:
     }
 
 
-def run(module: Any, work: Callable[..., dict[str, Any]]) -> None:
+def unlogged(option: Mapping[str, Any]) -> dict[str, Any]:
+    """An option whose value stays out of the host's log, where Ansible writes the arguments of each call.
+
+    Needed by whatever has a secret inside: of a list or dict, Ansible writes the representation, in which it does not
+    find a secret that has a line break, a quote or a backslash. Results may show it: name it in ``run``'s ``shown``.
+    """
+    return {**option, "no_log": True}
+
+
+def secrets(options: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any], shown: Sequence[str]) -> Iterator[str]:
+    """What a result must not show: values of options with ``no_log``; of those in ``shown``, only such suboptions'."""
+    for name, option in options.items():
+        value = params.get(name)
+        if option.get("no_log") and name not in shown:
+            yield from _texts(value)
+        elif option.get("options"):
+            for entry in value if isinstance(value, list) else [value]:
+                if isinstance(entry, dict):
+                    yield from secrets(option["options"], entry, ())
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, (list, tuple, dict)):
+        inside: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        for item in inside:
+            yield from _texts(item)
+    elif value not in (None, "") and not isinstance(value, bool):
+        yield str(value)
+
+
+def run(module: Any, work: Callable[..., dict[str, Any]], shown: Sequence[str] = ()) -> None:
     """Call ``work(params, check)`` and leave the module with its result.
 
     ``module`` is an AnsibleModule. ``work`` returns the module's result; ``changed`` defaults to false, ``diff``
     is dropped unless the user asked for one, and ``warnings`` (a list of sentences) are shown to the user.
-    A LifelineError becomes ``fail_json`` with its partial result.
+    A LifelineError becomes ``fail_json`` with its partial result. ``shown``: options that are unlogged only.
     """
+    if shown:
+        module.no_log_values = set(secrets(module.argument_spec, module.params, shown))
     try:
         result = work(module.params, module.check_mode)
     except LifelineError as error:

@@ -101,16 +101,22 @@ def _reply(stream):
     return rest
 
 
-def leaks(word):
-    """Where ``word`` shows to people who should not see it: process lists, the journal, files that all may read."""
+def leaks(word, logged=()):
+    """Where ``word`` shows to people who should not see it: process lists, the journal, files that all may read.
+
+    ``logged``: more texts that the journal must not hold.
+    """
     found = []
+    texts = [word.encode(), *(text.encode() for text in logged)]
     needle = word.encode()
     own = str(os.getpid())
     for path in glob.glob("/proc/[0-9]*/cmdline"):
         if path.split("/")[2] != own and needle in _read(path):
             found.append(path + ": " + _read(path).replace(b"\0", b" ").decode(errors="replace")[:80])
     journal = subprocess.run(["journalctl", "--no-pager", "--output=cat"], stdout=subprocess.PIPE, check=False).stdout
-    found += ["journal: " + line.decode(errors="replace")[:80] for line in journal.splitlines() if needle in line]
+    for line in journal.splitlines():
+        if any(text in line for text in texts):
+            found.append("journal: " + line.decode(errors="replace")[:80])
     for top in ("/etc", "/var", "/run", "/tmp", "/home", "/root", "/opt", "/srv", "/usr/local"):
         for directory, names, files in os.walk(top):
             names[:] = [name for name in names if _open_to_all(os.path.join(directory, name), stat.S_IXOTH)]
