@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 from .bounded import REPLY_BYTES, Client, TcpConnection, TlsBase, UnixConnection
 from .errors import LifelineError
+from .facts import clean_text
 
 try:
     from redis.backoff import NoBackoff
@@ -187,7 +188,7 @@ def reason(error: BaseException) -> str:
     The first word is stable and is what the diagnosis matches on: refused, timeout, unreachable, auth, denied, tls,
     loading, maxclients, busy, misconf, readonly, masterdown, oom, noreplicas, noperm, dropped, dns, or error.
     """
-    text = str(error)
+    text = clean_text(str(error))
     lowered = text.lower()
     for word, needles in _REASONS:
         if any(needle in lowered for needle in needles):

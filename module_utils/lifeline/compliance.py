@@ -33,7 +33,7 @@ from .controls.base import (
     NotSeenError,
     Outcome,
 )  # fmt: skip
-from .facts import Facts
+from .facts import Facts, clean_text
 
 REPORT_KIND = "lifeline-compliance"
 REPORT_VERSION = 1
@@ -144,7 +144,7 @@ def _result(control: Control, where: str, status: str, lines: Sequence[str]) -> 
         "severity": control.severity,
         "where": where,
         "status": status,
-        "evidence": list(lines),
+        "evidence": [clean_text(line) for line in lines],
         "waiver": None,
     }
 

@@ -151,8 +151,20 @@ def _number(value: Any) -> Optional[float]:
     return int(number) if number.is_integer() else number
 
 
-def clean_text(text: str) -> str:
-    """Printable, on one line, of bounded length: what comes from a log must not steer a terminal or a page."""
-    if text.isprintable() and len(text) <= TEXT_LIMIT:
+def clean_text(text: str, limit: int = TEXT_LIMIT) -> str:
+    """Printable, on one line, of bounded length: what comes from a log must not steer a terminal or a page.
+
+    Control characters are not printable, nor is what turns the direction of writing or has no width.
+    """
+    if text.isprintable() and len(text) <= limit:
         return text
-    return "".join(char if char.isprintable() else " " for char in text[:TEXT_LIMIT])
+    return "".join(char if char.isprintable() else " " for char in text[:limit])
+
+
+def clean_all(value: Any) -> Any:
+    """Every text in lists and dicts cleaned, for what a terminal is to show."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_all(key): clean_all(item) for key, item in value.items()}
+    return [clean_all(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 from .errors import LifelineError
+from .facts import clean_text
 
 
 def credentials_spec() -> dict[str, Any]:
@@ -107,7 +108,7 @@ def run(module: Any, work: Callable[..., dict[str, Any]], shown: Sequence[str] =
         module.fail_json(msg=str(error), **error.partial)
         return
     for warning in result.pop("warnings", []):
-        module.warn(warning)
+        module.warn(clean_text(warning))
     if not module._diff:
         result.pop("diff", None)
     result.setdefault("changed", False)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lifeline import config, diagnose, estate, evidence, lock, memory, report, url
 from lifeline.compliance_reports import text as compliance_text
-from lifeline.facts import plain
+from lifeline.facts import clean_all, plain
 from lifeline.failover import hosts as switch
 
 
@@ -33,6 +33,15 @@ def said(
     return list(plain(found["evidence"]))
 
 
+def shown(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for what makes texts for the terminal, of which a host or server may have had a part."""
+
+    def door(*values: Any) -> Any:
+        return clean_all(on_plain_data(function)(*values))
+
+    return door
+
+
 class FilterModule:
     """Filters named lifeline_*."""
 
@@ -49,7 +58,7 @@ class FilterModule:
             "lifeline_plan": on_plain_data(diagnose.plan_from_evidence),
             "lifeline_switch_plan": on_plain_data(switch.switch_plan),
             "lifeline_switch_batches": on_plain_data(switch.batches),
-            "lifeline_plan_text": on_plain_data(report.plan_text),
-            "lifeline_compliance_text": on_plain_data(compliance_text.lines),
-            "lifeline_outcome_text": on_plain_data(report.outcome_text),
+            "lifeline_plan_text": shown(report.plan_text),
+            "lifeline_compliance_text": shown(compliance_text.lines),
+            "lifeline_outcome_text": shown(report.outcome_text),
         }

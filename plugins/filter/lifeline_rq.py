@@ -10,7 +10,13 @@ from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline.rq import report  # needs the path above
+from lifeline.facts import clean_all  # needs the path above
+from lifeline.rq import report
+
+
+def said(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function's texts, cleaned for the terminal: names of queues, jobs and errors are in them."""
+    return lambda *values: clean_all(function(*values))
 
 
 class FilterModule:
@@ -19,9 +25,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names and functions."""
         return {
-            "lifeline_rq_lost": report.lost,
-            "lifeline_rq_done": report.done,
-            "lifeline_rq_held": report.held,
-            "lifeline_rq_recovered": report.recovered,
+            "lifeline_rq_lost": said(report.lost),
+            "lifeline_rq_done": said(report.done),
+            "lifeline_rq_held": said(report.held),
+            "lifeline_rq_recovered": said(report.recovered),
             "lifeline_rq_left_in_window": report.left_in_window,
         }

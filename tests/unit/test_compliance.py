@@ -13,7 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from lifeline import compliance_reports
+from lifeline import compliance, compliance_reports
 from lifeline.compliance import assess, changes
 from lifeline.compliance_files import work
 from lifeline.compliance_reports import text
@@ -215,6 +215,23 @@ def test_markdown_shows_what_failed_and_no_markup_of_others() -> None:
     said = compliance_reports.render("markdown", report(broken()))
     assert "### RDS-002" in said and "- redis2: protected-mode no" in said
     assert "<script>" not in compliance_reports.render("markdown", nasty())
+
+
+def test_B14_a_report_in_markdown_links_and_mentions_nothing() -> None:
+    """Before: addresses, @names and #numbers of a hostile host became links and mentions in compliance.md.
+
+    Now: they are text, and what turns the direction of writing is gone from every form.
+    """
+    said = report(broken())
+    said["results"][0].update(
+        status="fail", evidence=["https://evil.example/ www.evil.example @someone #13 a@evil.example \u202e"]
+    )
+    written = compliance_reports.render("markdown", said)
+    line = next(line for line in written.splitlines() if "evil" in line)
+    for sign in ("://", "www.", "@", "#13", "\u202e"):
+        assert sign not in line.replace("&#", ""), line
+    rows = compliance._result(compliance.CATALOGUE[0], "x", "fail", ["a\u202eb\x1b[2J\n"])
+    assert rows["evidence"] == ["a b [2J "]
 
 
 def test_the_terminal_shows_each_failure_and_its_fix() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -38,6 +39,23 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LIFELINE_REPORTS", str(folder))
     monkeypatch.delenv("LIFELINE_WEBHOOK", raising=False)
     return folder
+
+
+def test_B14_a_writer_follows_no_link(program: Any, tmp_path: Path) -> None:
+    """Before: root wrote the metrics under a name that the folder's owner could guess, through a link planted there.
+
+    Now: under a random name that must not exist.
+    """
+    (tmp_path / "precious").write_text("precious")
+    folder = tmp_path / "textfiles"
+    folder.mkdir()
+    for name in (f".x.prom.{os.getpid()}", "x.prom"):
+        (folder / name).symlink_to(tmp_path / "precious")
+    program.put(folder / "x.prom", "mine\n")
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert (folder / "x.prom").read_text() == "mine\n" and not (folder / "x.prom").is_symlink()
+    assert (folder / "x.prom").stat().st_mode & 0o777 == 0o644
+    assert len(list(folder.iterdir())) == 2
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,22 @@ WITH_SECRET = (
     f"--requirepass={P}",
 )
 
+# Lines of applications and their libraries, each with a secret in it.
+OF_APPLICATIONS = (
+    f"> Authorization: Bearer {P}",
+    f"authorization: Basic {P}==",
+    f"headers={{'Proxy-Authorization': 'Digest username=x, {P}'}}",
+    f"sent with bearer {P}.{P}~+/=",
+    f"Cookie: session={P}; csrf={P}",
+    f"< set-cookie: {P}; HttpOnly",
+    f"token eyJhbGciOi{P}.eyJzdWIi{P}.{P}-_{P} is refused",
+    f"-----BEGIN RSA PRIVATE KEY-----\n{P}\n{P}==\n-----END RSA PRIVATE KEY-----",
+    f"-----BEGIN PRIVATE KEY----- {P}",
+    f"key: {P}{'Ab3+/z' * 10}"[: len("key: ") + 64],
+    f"unknown command: AUTH application {P}",
+    f"AUTH {P}",
+)
+
 # What an operator needs to read as it is.
 KEPT = (
     "Unable to AUTH to MASTER: -WRONGPASS invalid username-password pair or user is disabled.",
@@ -69,6 +85,9 @@ KEPT = (
     "oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo",
     "user app has no permission to run the 'flushall' command",
     "WARNING Memory overcommit must be enabled! a > b, c < d",
+    "ERR Client sent AUTH, but no password is set",
+    "AUTH failed: WRONGPASS invalid username-password pair or user is disabled.",
+    "the standard-bearer of the cookies",
 )
 
 
@@ -76,6 +95,15 @@ KEPT = (
 def test_what_stands_where_a_secret_stands_is_masked(line: str) -> None:
     assert P not in Redactor()(line)
     assert "ab" * 32 not in Redactor()(line)
+
+
+@pytest.mark.parametrize("line", OF_APPLICATIONS)
+def test_B14_tokens_cookies_and_keys_in_log_lines_are_masked(line: str) -> None:
+    """Before: headers with tokens, cookies, JWTs, keys and AUTH commands that a log holds were in the evidence.
+
+    Now: they are masked, as passwords are.
+    """
+    assert P not in Redactor()(line)
 
 
 @pytest.mark.parametrize("line", KEPT)

@@ -8,6 +8,7 @@ import base64
 import json
 import pickle
 import zlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 from lifeline.errors import LifelineError
 from lifeline.rq import explain, lua, options, report
 from lifeline.rq.batches import fitting, retries
-from lifeline.rq.keys import Keys, matching, text
+from lifeline.rq.keys import Keys, matching, names, text
 from lifeline.rq.page import BehindError, Lane, encode, parse, texts
 from lifeline.rq.payload import UNKNOWN, exception_name, function_name, probably_completed, traceback_text
 from lifeline.rq.progress import Progress, duration
+from lifeline.rq.scan import known_queues
 from lifeline.rq.selection import Selection, age, moment, selection, stamp
 from lifeline.rq.server import passing, target
 from lifeline.rq.tally import Errors, Tally
@@ -429,3 +431,14 @@ class TestRecoverysReport:
             "  2 or more were gone before: their data had expired or was evicted",
         ]
         assert report.held({"released": 1}, check=True)[0].startswith("1 job would be released")
+
+
+def test_B14_names_that_are_numbers_are_none() -> None:
+    """Before: rq_info ended in `'int' object has no attribute 'startswith'` where a server named queues by numbers.
+
+    Now: such names are no queues and no workers.
+    """
+    client = SimpleNamespace(smembers=lambda key: {1, None, b"rq:queue:b", b"rq:queue:a", b"other"})
+    server: Any = SimpleNamespace(client=client, again=lambda ask: ask())
+    assert known_queues(server, Keys("rq")) == [b"a", b"b"]
+    assert names([2, b"b", 1.5, b"a", None]) == [b"a", b"b"]

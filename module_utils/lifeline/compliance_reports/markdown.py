@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping
 
+from ..report.markdown import escaped
 from .words import SEVERITY_ORDER, WORDS, controls, counted, headline, moment, ordered
 
 
@@ -66,6 +67,5 @@ def _rows(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Mapping[str, An
 
 
 def _cell(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    flat = " ".join(text.split())
-    return "".join(f"\\{char}" if char in "\\`*_{}[]<>|#" else char for char in flat)
+    """Text that Markdown, or a forge that links addresses, names and numbers, shows as it is."""
+    return escaped(" ".join(text.split()))

@@ -42,6 +42,8 @@ _WORD = "passw(?:or)?d|passphrase|secret|token|credential|apikey|api-key"
 _NAMED = rf"(?:{_WORD})(?:(?!{_WORD})[\w-])*|REDISCLI_AUTH|_PASS"
 # A quote that is never closed goes to the end: what was cut off is no reason to show what is left.
 _QUOTED = r"\"(?:[^\"\\]|\\[\s\S])*(?:\"|\\?\Z)|'(?:[^'\\]|\\[\s\S])*(?:'|\\?\Z)"
+# Words that follow AUTH in a sentence; what else does is a user or a password.
+_PROSE = "to|failed|fails|fail|errors?|is|was|with|without|but|by|for|command|required|from|on|and|or|in|as|when"
 _CLI = "(?:redis|valkey)-(?:cli|benchmark)\\b"
 _OPTION = r"(?:.+?)(?=\s-{1,2}[A-Za-z]|\n|$)"
 
@@ -71,6 +73,17 @@ _RULES: tuple[tuple[re.Pattern[str], re.Pattern[str], Union[str, Callable[[re.Ma
             rf"(?i)({_NAMED})(['\"]?\s*[=:]\s*)(?:{_QUOTED}|[^\s,;&'\"]+)",
             rf"\1\2{MASK}",
         ),
+        # Headers of HTTP, whose rest is the secret; tokens that stand alone; keys, whole or a line of one.
+        (
+            "authorization|cookie",
+            r"(?i)\b(authorization|cookie)(['\"]?\s*[:=]\s*).+",
+            rf"\1\2{MASK}",
+        ),
+        ("bearer", r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}", rf"\1{MASK}"),
+        ("eyJ", r"\beyJ[\w-]{6,}(?:\.[\w-]*)*", MASK),
+        ("private key", r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)(?:(?!-----END)[\s\S])*", rf"\1{MASK}"),
+        ("[a-z0-9+/]{64}", r"(?<![\w+/=])[A-Za-z0-9+/]{64}(?![\w+/=])", MASK),
+        ("auth", rf"\bAUTH\s+(?!(?:{_PROSE})\b)[^\s<]\S*(?:\s+\S+)?", f"AUTH {MASK}"),
         # What is before the last @ of a URL.
         ("://", r"(://)([^\s\"'<>]*)", _userinfo),
         # Passwords and hashes in the rules of a user.

@@ -11,7 +11,7 @@ from typing import Any, Optional
 from ..client import CONNECTION_ERRORS
 from ..errors import LifelineError
 from . import explain, lua, options
-from .keys import Keys, matching, text
+from .keys import Keys, matching, names, text
 from .page import unpack
 from .requeue import Run
 from .scan import known_queues, lost_jobs, still_lost, waiting
@@ -87,17 +87,17 @@ class Info:
 
     def rate_limited(self) -> dict[str, dict[str, int]]:
         """RQ 3's limiters: how many jobs hold a slot and how many wait for one."""
-        names = sorted(self.server.again(lambda: self.server.client.smembers(self.keys.prefix + b":rl-keys")))
-        base = [self.keys.prefix + b":rl:" + name for name in names]
+        found = names(self.server.again(lambda: self.server.client.smembers(self.keys.prefix + b":rl-keys")))
+        base = [self.keys.prefix + b":rl:" + name for name in found]
         commands = [("ZCARD", key + kind) for key in base for kind in (b":allowed", b":rate_limited")]
         replies = [count if isinstance(count, int) else -1 for count in self.many(commands)]
         return {
-            text(name): {"allowed": replies[2 * at], "waiting": replies[2 * at + 1]} for at, name in enumerate(names)
+            text(name): {"allowed": replies[2 * at], "waiting": replies[2 * at + 1]} for at, name in enumerate(found)
         }
 
     def workers(self) -> list[dict[str, Any]]:
         """Registered workers; one whose key is gone is dead."""
-        keys = sorted(self.server.again(lambda: self.server.client.smembers(self.keys.workers)))
+        keys = names(self.server.again(lambda: self.server.client.smembers(self.keys.workers)))
         replies = self.many([command for key in keys for command in (("HMGET", key, *WORKER), ("TTL", key))])
         found = []
         for at, key in enumerate(keys):

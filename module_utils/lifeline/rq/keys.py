@@ -60,6 +60,11 @@ class Keys:
         return b"" if INTERMEDIATE + b":" in name or name.endswith(INTERMEDIATE) else name
 
 
+def names(reply: Iterable[object]) -> list[bytes]:
+    """The names in a set, sorted; a server may answer with numbers or nothing in their place, which are none."""
+    return sorted(name for name in reply if isinstance(name, bytes))
+
+
 def text(raw: bytes) -> str:
     """Bytes for people and JSON; what is not UTF-8 shows as \\xNN."""
     return raw.decode("utf-8", "backslashreplace")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from . import lua
 from .keys import Keys
+from .keys import names as members
 from .page import texts, unpack
 from .server import Server
 
@@ -34,7 +35,7 @@ class Lost:
 
 def known_queues(server: Server, keys: Keys) -> list[bytes]:
     """Names of the queues that RQ knows of."""
-    names = (keys.queue_name(key) for key in server.again(lambda: server.client.smembers(keys.queues)))
+    names = (keys.queue_name(key) for key in members(server.again(lambda: server.client.smembers(keys.queues))))
     return sorted(name for name in names if name)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..client import CONNECTION_ERRORS
 from .keys import Keys, match, text
+from .keys import names as members
 from .server import Server
 
 NO_TRACE = (
@@ -19,7 +20,7 @@ NO_TRACE = (
 
 def live_workers(server: Server, keys: Keys, patterns: Sequence[str]) -> list[str]:
     """Names of workers whose key is there and who listen to one of these queues."""
-    names = sorted(server.again(lambda: server.client.smembers(keys.workers)))
+    names = members(server.again(lambda: server.client.smembers(keys.workers)))
 
     def ask() -> list[Any]:
         pipeline = server.client.pipeline(transaction=False)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import secrets
 import socket
 import sys
 import time
 import urllib.request
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +48,23 @@ def metrics() -> int:
 
 
 def put(path: Path, text: str) -> None:
-    """Whole or not at all: the collector may read at any time."""
-    made = path.with_name(f".{path.name}.{os.getpid()}")
-    made.write_text(text, encoding="utf-8")
-    made.chmod(0o644)
-    shutil.move(made, path)
+    """Whole or not at all: the collector may read at any time.
+
+    Whoever owns the folder may plant links at names that he can guess, so the name is random and never followed.
+    """
+    place = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    made = f".{path.name}.{secrets.token_hex(8)}"
+    try:
+        with open(made, "x", encoding="utf-8", opener=partial(os.open, mode=0o644, dir_fd=place)) as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+        os.rename(made, path.name, src_dir_fd=place, dst_dir_fd=place)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(made, dir_fd=place)
+        raise
+    finally:
+        os.close(place)
 
 
 def message(reports: Path) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What servers, hosts and jobs say is shown, and steers nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from lifeline import spec
+from lifeline.client import reason
+from lifeline.errors import LIMIT, LifelineError
+from lifeline.facts import clean_all, clean_text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A clear screen, a new title, a line break, a bell, a C1 control, ways to turn the direction, no width.
+NASTY = "\x1b[2J\x1b]0;x\x07\r\n\x9b31m\u202e\u2066\u2069\u200b\u2028\x00"
+
+
+def harmless(text: str) -> bool:
+    return text.isprintable()
+
+
+class Module:
+    """As much of AnsibleModule as ``run`` uses."""
+
+    _diff = False
+    check_mode = False
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.params: dict[str, Any] = {}
+
+    def fail_json(self, msg: str, **_: Any) -> None:
+        self.said.append(msg)
+
+    def warn(self, text: str) -> None:
+        self.said.append(text)
+
+    def exit_json(self, **_: Any) -> None:
+        pass
+
+
+def test_B13_an_error_cannot_steer_the_terminal() -> None:
+    """Before: what a server or host answered stood in error messages as it was, escape sequences and all.
+
+    Now: every sentence of ours is cleaned where it is made, and stays one line of bounded length.
+    """
+    error = LifelineError(f"redis1 says {NASTY}: look at it.")
+    assert harmless(str(error)) and str(error).startswith("redis1 says") and str(error).endswith(": look at it.")
+    assert len(str(LifelineError("x" * 10_000))) == LIMIT
+    assert harmless(reason(ConnectionError(NASTY)))
+
+    def fails(params: Any, check: bool) -> dict[str, Any]:
+        raise LifelineError(NASTY)
+
+    module = Module()
+    spec.run(module, fails)
+    spec.run(module, lambda params, check: {"warnings": [f"careful {NASTY}"]})
+    assert len(module.said) == 2 and all(map(harmless, module.said))
+
+
+def test_B13_the_texts_of_filters_cannot_either() -> None:
+    sys.path.insert(0, str(ROOT / "plugins" / "filter"))
+    try:
+        import lifeline_rq
+    finally:
+        sys.path.remove(str(ROOT / "plugins" / "filter"))
+    filters = lifeline_rq.FilterModule().filters()
+    info = {"redis": {"host": NASTY}, "lost": {"by_function": {NASTY: 1}, "queues": {NASTY: {NASTY: 1}}}}
+    lines = filters["lifeline_rq_lost"]({**info, "unrecoverable": [NASTY]})
+    assert all(map(harmless, lines)), lines
+    recovered = filters["lifeline_rq_recovered"]([{"msg": NASTY}], [{"msg": NASTY}])
+    assert all(harmless(line) for said in recovered.values() for line in said)
+
+
+def test_cleaning_goes_all_the_way_down_and_keeps_the_rest() -> None:
+    assert clean_all({"a\n": ["b\x1b", 1, None, True, ("c",)]}) == {"a ": ["b ", 1, None, True, ["c"]]}
+    assert clean_text("Grüße, 世界 ≤ 3") == "Grüße, 世界 ≤ 3"
