@@ -34,6 +34,7 @@ SHARED = (
 GROUPS = ("redis_group_servers", "redis_group_sentinels", "redis_group_applications")
 # What role redis gives a host of another estate that says nothing itself; its own defaults are out of sight here.
 DEFAULT_PORTS = {"redis_port": 6379, "redis_sentinel_port": 26379}
+OLDEST_ANSIBLE = [2, 19]
 SECRET = re.compile(r"password|secret|token")
 
 
@@ -234,6 +235,33 @@ def _sentinels(host: str, own: Mapping[str, Any], estate: str, sentinels: Sequen
             f"{rule}."
         )
     return found
+
+
+def too_old(version: str) -> list[str]:
+    """A sentence where this ansible-core cannot be used."""
+    numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
+    if numbers >= OLDEST_ANSIBLE:
+        return []
+    needed = ".".join(map(str, OLDEST_ANSIBLE))
+    said = f"This is ansible-core {version}, and Lifeline needs {needed} or later, which does not take text from hosts "
+    return [f"{said}for templates; install it, then run this again."]
+
+
+def taken_for_templates(host: str, texts: Mapping[str, str]) -> list[str]:
+    """One sentence for each password in which Ansible finds a template: it would be another one than was written, or
+    hold what other variables say. ``texts``: passwords as they are written, by variable. One that only refers to other
+    variables is meant so.
+    """
+    return [
+        f"{host}: {name} holds {next(sign for sign in _SIGNS if sign in text)}, which Ansible takes for a template, so "
+        "it would not be the password that was written; put !unsafe before it, or choose another password."
+        for name, text in texts.items()
+        if any(sign in text for sign in _SIGNS) and not _REFERENCES.fullmatch(text)
+    ]
+
+
+_SIGNS = ("{{", "{%", "{#")
+_REFERENCES = re.compile(r"\s*(?:\{\{(?:(?!\{\{|\}\})[^#])*\}\}\s*)+")
 
 
 def _secrets(host: str, own: Mapping[str, Any], servers: Sequence[str], sentinels: Sequence[str]) -> list[str]:

@@ -180,3 +180,42 @@ def test_foreign_variables_are_left_alone() -> None:
     defined = ["redis_exporter_port", "redis_exporter_user", "redis_insight", "redis_prot"]
     found = intent.unknown_variables("h1", defined, {"redis_port"}, ["redis_exporter_*", "redis_insight"])
     assert [sentence.split()[6].rstrip(";") for sentence in found] == ["redis_prot"]
+
+
+@pytest.mark.parametrize(
+    ("written", "refused"),
+    [
+        ("x{{ neighbour }}y", "{{"),
+        ("p4ss{# comment #}word", "{#"),
+        ("un{{ 'finished", "{{"),
+        ("{% raw %}", "{%"),
+        ("{{ a }}{# b #}", "{{"),
+        ("{{ vault_password }}", ""),
+        (" {{ vault_a }}{{ vault_b | trim }}\n", ""),
+        ("plain {x} %} #} }}", ""),
+    ],
+)
+def test_B14_a_password_that_holds_a_template_is_refused(written: str, refused: str) -> None:
+    """Before: `{{` or `{#` in a password changed it silently, or printed the lines around it.
+
+    Now: the sentence names the variable and what to do, and shows neither the password nor its neighbours.
+    """
+    said = intent.taken_for_templates("h1", {"redis_password_replica": written})
+    assert len(said) == bool(refused)
+    for sentence in said:
+        assert sentence.startswith(f"h1: redis_password_replica holds {refused}, ") and "!unsafe" in sentence
+        assert written not in sentence
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"),
+    [("2.9.27", True), ("2.16.14", True), ("2.18.99", True), ("2.19.0b1", False), ("2.21.3", False), ("3.0.0", False)],
+)
+def test_B14_an_old_ansible_core_is_refused(version: str, refused: bool) -> None:
+    """Before: an ansible-core older than 2.19 began and failed somewhere, with an error of its own.
+
+    Now: the first task of every playbook refuses it in one sentence.
+    """
+    said = intent.too_old(version)
+    assert bool(said) == refused
+    assert not said or (version in said[0] and "2.19 or later" in said[0])
