@@ -38,10 +38,12 @@ options:
     required: true
   preserve:
     description:
-      - Whether to keep a copy of the data before it is overwritten by that of the primary.
-      - A running primary is saved to an RDB file while its writers wait, and that is checked and kept. Of a stopped
-        server the files are kept as they are.
-      - The copy lies in the folder C(lifeline-preserved) of the data directory and is never removed by this module.
+      - Whether to keep a copy of the data also where it provably holds nothing that the primary lacks.
+      - Whatever this says, a server that takes writes, or whose data has no provable history in common with the
+        primary's, never follows before a copy is kept. Without room for it, the server stays what it is.
+      - A running server is saved to an RDB file while its writers wait, and that is checked and kept. Of a stopped
+        server the files are kept as they are; files that have not changed since the last copy are not copied again.
+      - The copy lies in the folder C(lifeline-preserved) of the data directory, for root only. See O(keep_copies).
     type: bool
     default: false
   fresh:
@@ -69,6 +71,31 @@ options:
         10 seconds is an error; the link comes by itself when the way is open again.
     type: bool
     default: true
+  wait_only:
+    description:
+      - With V(true) nothing is started, sent or written; the module only waits until the replica's link is up.
+    type: bool
+    default: false
+  accept_data_loss_bytes:
+    description:
+      - How many bytes of writes that only this server holds may be lost, as a person has said; below 0, however many,
+        also where nobody can tell. Only where no copy of them can be kept. Without it, a server whose data cannot be
+        kept stays what it is.
+    type: int
+  keep_copies:
+    description:
+      - How many copies of the data are kept at most. A copy is only removed when a file C(lifeline-compared) in it says
+        that its jobs were compared, or when a newer copy holds all that it does; the newest is never removed.
+    type: int
+    default: 5
+  keep_copies_days:
+    description: For how many days such a copy is kept.
+    type: float
+    default: 30.0
+  keep_copies_free:
+    description: With less than this percentage of the file system free, such copies go, oldest first.
+    type: float
+    default: 20.0
   timeout:
     description: Seconds that all of it may take.
     type: float
@@ -120,6 +147,12 @@ preserved:
   returned: always
   type: str
   sample: /var/lib/redis/main/lifeline-preserved/20261123T030000Z
+dropped:
+  description: Older copies that were removed, by path.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 quarantine:
   description:
     - What the copy holds; null without one. C(surplus_bytes) are bytes of the replication stream that the primary does
@@ -152,6 +185,11 @@ def main():
             "kill": {"type": "bool", "default": False},
             "elected": {"type": "bool", "default": False},
             "wait_link": {"type": "bool", "default": True},
+            "wait_only": {"type": "bool", "default": False},
+            "accept_data_loss_bytes": {"type": "int"},
+            "keep_copies": {"type": "int", "default": 5},
+            "keep_copies_days": {"type": "float", "default": 30.0},
+            "keep_copies_free": {"type": "float", "default": 20.0},
             "timeout": {"type": "float", "default": 60.0},
             **connection_spec(),
         },

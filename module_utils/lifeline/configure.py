@@ -29,6 +29,7 @@ from .config import (
 )
 from .errors import LifelineError
 from .persistence import DONE, FAILED, aof_rewrite
+from .replicate import replicaof
 from .tls import file_certificate, served_certificate
 from .waiting import until
 
@@ -300,7 +301,7 @@ class _Server:
         self.result["changed"] = True
         self.result["commands"] += [f"REPLICAOF {host} {port}", "CONFIG REWRITE"]
         if not self.check:
-            self._do("REPLICAOF", host, str(port))
+            replicaof(self._do, (host, port), {"role": "master", "keys": self.keys}, {})
             self._do("CONFIG", "REWRITE")
 
     def certificate(self, running: Mapping[str, str]) -> None:

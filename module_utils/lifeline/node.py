@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import time
 from contextlib import closing, suppress
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Optional
 
+from . import atomic
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .errors import LifelineError
+from .kept import Keeper, Policy, described, stamp
 from .observe import data_files, node_view, unit_states
+from .observe.access import identity
+from .replicate import at_stake, replicaof
+from .snapshots import keep_snapshot
 from .surplus import surplus_between
 from .waiting import until
-
-# Copies that a run kept lie beside the data, on the same file system, so that snapshots need no second copy.
-PRESERVE_DIR = "lifeline-preserved"
 
 # Seconds for which the way to a primary may be closed before the link is not waited for: a restart is shorter.
 REACH_S = 10.0
@@ -62,10 +63,15 @@ class _Job:
         self.fresh: bool = params["fresh"]
         self.kill: bool = params["kill"]
         self.elected: bool = params["elected"]
+        self.wait_only: bool = params["wait_only"]
+        self.may_lose: Optional[int] = params["accept_data_loss_bytes"]
+        self.policy = Policy(params["keep_copies"], params["keep_copies_days"], params["keep_copies_free"])
         self.deadline = time.monotonic() + float(params["timeout"])
         self.timeout = float(params["timeout"])
         self.commands: list[str] = []
         self.kept: Optional[dict[str, Any]] = None
+        self.dropped: list[str] = []
+        self.warnings: list[str] = []
         self.paused = False
 
     def view(self) -> dict[str, Any]:
@@ -97,11 +103,11 @@ class _Job:
 
     def as_replica(self, check: bool) -> dict[str, Any]:
         """Follow the live primary, started first if need be; ``wait_link`` waits until the link is up."""
-        view = self.view()
+        view = {} if self.wait_only else self.view()
+        if self.wait_only or (view["reachable"] and self._follows(view)):
+            self._wait_linked(check)
+            return self._result(changed=False)
         if view["reachable"]:
-            if self._follows(view):
-                self._wait_linked(check)
-                return self._result(changed=False)
             try:
                 return self._turn(view, check)
             finally:
@@ -125,7 +131,7 @@ class _Job:
                 f"{self.endpoint} is told to follow {primary}, and for {REACH_S:.0f} s its host could not open a "
                 "connection there, so it was not waited for; it links by itself once the network and the firewalls "
                 "between the two let it.",
-                commands=self.commands,
+                **self._done(),
             )
         self._wait_until(self._linked, f"a replica of {primary} whose link is up")
 
@@ -137,26 +143,67 @@ class _Job:
         return data_files(self.config_file).get("replicaof") == [self.primary_host, str(self.primary_port)]
 
     def _turn(self, view: dict[str, Any], check: bool) -> dict[str, Any]:
-        preserved = self._quarantine(view, check) if view["role"] == "master" else self._preserve(check)
+        """A running server follows, once what only it may hold is kept: nobody's word stands in for that copy."""
+        master = view["role"] == "master"
+        if master and not check:
+            view = self._hold()
+        primary = node_view(Endpoint(self.primary_host, self.primary_port), self.credentials)
+        stake = at_stake(view, primary)
+        preserved = self._keep(view, primary, check) if stake or self.preserve else None
         self.commands += [f"REPLICAOF {self.primary_host} {self.primary_port}", "CONFIG REWRITE"]
-        if view["role"] == "master":
+        if master:
             self.commands.append("CLIENT KILL TYPE normal SKIPME yes")
         if check:
             return self._result(changed=True, preserved=preserved)
+        known = bool(preserved) or self._given_up(surplus_between(primary, view))
         try:
             with closing(connect(self.endpoint, self.credentials)) as client:
-                client.execute_command("REPLICAOF", self.primary_host, self.primary_port)
-                client.execute_command("CONFIG", "REWRITE")
-                if view["role"] == "master":
+                address = (self.primary_host, self.primary_port)
+                replicaof(client.execute_command, address, view, primary, kept=known)
+                self._remember(client)
+                if master:
                     client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         except CONNECTION_ERRORS as error:
             raise LifelineError(
                 f"{self.endpoint} could not be made a replica of {self.primary_host}:{self.primary_port}: "
                 f"{reason(error)}; "
-                "run recover.yml again to go on from here."
+                "run recover.yml again to go on from here.",
+                **self._done(),
             ) from error
         self._wait_linked(check)
         return self._result(changed=True, preserved=preserved)
+
+    def _hold(self) -> dict[str, Any]:
+        """Let writers wait, and look again: what was written before that is in what is seen now."""
+        try:
+            with closing(connect(self.endpoint, self.credentials)) as client:
+                client.execute_command("CLIENT", "PAUSE", int(self.timeout * 1000), "WRITE")
+        except CONNECTION_ERRORS as error:
+            raise LifelineError(
+                f"The writers of {self.endpoint} could not be held: {reason(error)}; nothing was changed."
+            ) from error
+        self.paused = True
+        view = self.view()
+        if not view["reachable"]:
+            raise LifelineError(f"{self.endpoint} no longer answers ({view['error']}); nothing was changed.")
+        return view
+
+    def _remember(self, client: Any) -> None:
+        """It follows by now, whether or not it can write that down."""
+        try:
+            client.execute_command("CONFIG", "REWRITE")
+        except CONNECTION_ERRORS as error:
+            self.warnings.append(
+                f"{self.endpoint} follows {self.primary_host}:{self.primary_port} now, but cannot save that in "
+                f"{self.config_file} ({reason(error)}): at its next start it would go back to its old role. Let its "
+                f"account write to {os.path.dirname(self.config_file)}, then run CONFIG REWRITE on it."
+            )
+
+    def _given_up(self, surplus: Optional[int]) -> bool:
+        """Whether a person has said that so many bytes (None: nobody can tell) of this server's writes may be lost."""
+        if self.may_lose is None:
+            return False
+        return self.may_lose < 0 or (surplus is not None and surplus <= self.may_lose)
 
     def _release(self) -> None:
         """Let writers go on; as a replica, the server tells them where they are."""
@@ -186,14 +233,14 @@ class _Job:
         self.commands.append(f"{self.config_file}: {f'replicaof {host} {port}' if host else 'no replicaof'}")
         if check:
             return
-        state = os.stat(self.config_file)
-        draft = f"{self.config_file}.lifeline"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as handle:
-            handle.write(wanted)
-        os.chown(draft, state.st_uid, state.st_gid)
-        os.chmod(draft, state.st_mode & 0o7777)
-        os.replace(draft, self.config_file)
+        try:
+            atomic.write(self.config_file, wanted)
+        except OSError as error:
+            raise LifelineError(
+                f"{self.config_file} cannot be written: {error.strerror}, so {self.endpoint} was not started: it would "
+                "come back in its old role. Free that file, then run recover.yml again.",
+                **self._done(),
+            ) from error
 
     def _end(self, check: bool) -> None:
         """Kill a process that hangs, once its file says whom it follows: systemd may start it again by itself."""
@@ -204,22 +251,24 @@ class _Job:
         if not check:
             subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
+    def _keeper(self) -> tuple[Keeper, dict[str, Any]]:
+        """The server's data folder, and what lies in it. Raises LifelineError."""
+        files = data_files(self.config_file)
+        if not files.get("dir"):
+            raise LifelineError(
+                f"{self.config_file} names no data directory, so nothing can be kept; nothing was changed."
+            )
+        unit = unit_states([self.unit]).get(self.unit, {}) if self.unit else {}
+        return Keeper(files["dir"], account(unit, self.config_file)), files
+
     def _set_aside(self, check: bool) -> Optional[str]:
         """Move data that does not load out of the way, and keep it. Returns its new directory. Raises LifelineError."""
-        files, target = self._place()
-        source = files["dir"]
-        names = [name for name in sorted(os.listdir(source)) if name != PRESERVE_DIR]
-        self.commands.append(f"move {', '.join(names) or 'nothing'} from {source} to {target}")
+        keeper, _files = self._keeper()
+        names, name = keeper.names(), stamp(time.time())
+        self.commands.append(f"move {', '.join(names) or 'nothing'} from {keeper.path} to {keeper.target(name)}")
         if check or not names:
-            return target if names else None
-        try:
-            os.makedirs(target, mode=0o700)
-            for name in names:
-                os.rename(os.path.join(source, name), os.path.join(target, name))
-        except OSError as error:
-            raise LifelineError(
-                f"The data in {source} cannot be moved aside ({error.strerror}); run this again to go on from here."
-            ) from error
+            return keeper.target(name) if names else None
+        target = keeper.set_aside(name)
         self.kept = {"path": target, "keys": None, "bytes": None, "surplus_bytes": None}
         return target
 
@@ -255,108 +304,93 @@ class _Job:
             f"{self.endpoint} did not become {what}{within}: "
             f"{view['error'] or view.get('primary')}; "
             f"{state}. See journalctl -u {self.unit} and the server's log on that host.",
-            commands=self.commands,
+            **self._done(),
         )
 
-    def _quarantine(self, view: dict[str, Any], check: bool) -> Optional[str]:
-        """Keep what a running primary holds as an RDB file before it follows another; returns its directory.
+    def _keep(self, view: dict[str, Any], primary: dict[str, Any], check: bool) -> Optional[str]:
+        """Keep what a running server holds as a checked RDB file; returns its directory.
 
-        Its writers wait from before the snapshot until it follows, so that what they wrote last is in the copy too.
+        None where that is not possible and a person has said that it may be lost. Raises LifelineError.
         """
-        if not self.preserve:
+        surplus = surplus_between(primary, view) if primary["reachable"] else None
+        try:
+            return self._quarantine(view, surplus, check)
+        except LifelineError as error:
+            if not self._given_up(surplus):
+                raise
+            self.warnings.append(f"No copy was kept, as was accepted: {error}")
             return None
-        files, target = self._place()
+
+    def _quarantine(self, view: dict[str, Any], surplus: Optional[int], check: bool) -> str:
+        keeper, files = self._keeper()
+        name = stamp(time.time())
         if int(files.get("free_bytes") or 0) < view["used_memory"]:
             raise LifelineError(
-                f"{files['dir']} has {files.get('free_bytes')} bytes free and {self.endpoint} holds "
-                f"{view['used_memory']} bytes, so its data cannot be kept; nothing was changed. Free some space."
+                f"{keeper.path} has {files.get('free_bytes')} bytes free and {self.endpoint} holds "
+                f"{view['used_memory']} bytes, so its data cannot be kept; nothing was changed. Free space on "
+                f"{keeper.path}, then run recover.yml again."
             )
-        others = node_view(Endpoint(self.primary_host, self.primary_port), self.credentials)
-        surplus = surplus_between(others, view) if others["reachable"] else None
-        self.commands += ["CLIENT PAUSE", f"BGSAVE, keep the snapshot in {target}"]
-        self.kept = {"path": target, "keys": view["keys"], "bytes": None, "surplus_bytes": surplus}
+        self.commands += ["CLIENT PAUSE", f"BGSAVE, keep the snapshot in {keeper.target(name)}"]
+        self.kept = {"path": keeper.target(name), "keys": view["keys"], "bytes": None, "surplus_bytes": surplus}
         if check:
-            return target
-        client = connect(self.endpoint, self.credentials)
-        try:
-            client.execute_command("CLIENT", "PAUSE", int(self.timeout * 1000), "WRITE")
-            self.paused = True
-            self._snapshot()
-            self.kept["keys"] = self.view().get("keys")
-            folder, name = (next(iter(client.config_get(word).values())) for word in ("dir", "dbfilename"))
-        except CONNECTION_ERRORS as error:
-            raise LifelineError(
-                f"{self.endpoint} could not be saved before it follows: {reason(error)}; nothing was changed."
-            ) from error
-        finally:
-            client.close()
-        copy = os.path.join(target, name)
-        try:
-            os.makedirs(target, mode=0o700)
-            os.link(os.path.join(folder, name), copy)  # Redis replaces its snapshot by rename
-        except OSError as error:
-            raise LifelineError(f"{copy} cannot be made ({error.strerror}); nothing was changed.") from error
-        in_copy = keys_in(copy)
-        self.kept.update(bytes=os.path.getsize(copy), keys=self.kept["keys"] if in_copy is None else in_copy)
+            return keeper.target(name)
+        target, size, keys = keep_snapshot(self.endpoint, self.credentials, keeper, name, self._left())
+        self.kept.update(path=target, bytes=size, keys=view["keys"] if keys is None else keys)
+        self._retain(keeper)
         return target
-
-    def _place(self) -> tuple[dict[str, Any], str]:
-        """What lies on disk, and where a copy of it goes. Raises LifelineError."""
-        files = data_files(self.config_file)
-        source = files.get("dir")
-        if not source:
-            raise LifelineError(
-                f"{self.config_file} names no data directory, so nothing can be kept; nothing was changed."
-            )
-        return files, os.path.join(source, PRESERVE_DIR, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
 
     def _preserve(self, check: bool) -> Optional[str]:
-        """Copy what is on disk before a resync overwrites it. Returns the copy's directory."""
-        if not self.preserve:
+        """Copy what is on disk before a resync overwrites it. Returns the copy's directory.
+
+        A server whose own file says that it follows the primary holds a copy of that one's data already.
+        """
+        keeper, files = self._keeper()
+        known = files.get("replicaof") == [self.primary_host, str(self.primary_port)]
+        if (known and not self.preserve) or not keeper.has_data():
             return None
-        files, target = self._place()
-        source = files["dir"]
-        self.commands.append(f"keep a copy of {source} in {target}")
+        name = stamp(time.time())
+        self.commands.append(f"keep a copy of {keeper.path} in {keeper.target(name)}")
         if check:
-            return target
-        needed = int((files.get("aof") or {}).get("size", 0))
-        if (files.get("free_bytes") or 0) < needed:
-            raise LifelineError(
-                f"{source} has {files.get('free_bytes')} bytes free and the copy needs {needed}; nothing was "
-                "changed. Free some space."
-            )
-        copy_data(source, target)
-        sizes = [os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(target) for name in names]
-        self.kept = {"path": target, "keys": None, "bytes": sum(sizes), "surplus_bytes": None}
+            return keeper.target(name)
+        try:
+            target, size = keeper.keep_files(name)
+        except LifelineError as error:
+            if not self._given_up(None):
+                raise
+            self.warnings.append(f"No copy was kept, as was accepted: {error}")
+            return None
+        self.kept = {"path": target, "keys": None, "bytes": size, "surplus_bytes": None}
+        self._retain(keeper)
         return target
 
-    def _snapshot(self) -> None:
-        """An RDB of now, so that the copy holds what the memory holds."""
-        info: dict[str, Any] = {}
+    def _retain(self, keeper: Keeper) -> None:
+        self.dropped = keeper.retain(self.policy, time.time())
+        self.commands += [f"remove the copy {path}" for path in self.dropped]
 
-        def done() -> bool:
-            info.update(client.info("persistence"))
-            return not info["rdb_bgsave_in_progress"]
-
-        try:
-            with closing(connect(self.endpoint, self.credentials)) as client:
-                client.execute_command("BGSAVE", "SCHEDULE")
-                if not until(done, self._left()):
-                    raise LifelineError(
-                        f"{self.endpoint} did not finish a snapshot within {self.timeout:.0f} s; nothing was changed."
-                    )
-        except CONNECTION_ERRORS as error:
-            raise LifelineError(
-                f"{self.endpoint} could not be saved before it follows: {reason(error)}; nothing was changed."
-            ) from error
-        if info["rdb_last_bgsave_status"] != "ok":
-            raise LifelineError(
-                f"The snapshot of {self.endpoint} failed (see its log); nothing was changed. Free some disk space."
-            )
+    def _done(self) -> dict[str, Any]:
+        kept = {**self.kept, "text": described(self.kept)} if self.kept else None
+        if kept and self.dropped:
+            kept["text"] += f"; older copies that were compared or held twice were removed: {', '.join(self.dropped)}"
+        return {"commands": self.commands, "quarantine": kept, "dropped": self.dropped}
 
     def _result(self, changed: bool, preserved: Optional[str] = None) -> dict[str, Any]:
-        kept = {**self.kept, "text": kept_text(self.kept)} if self.kept else None
-        return {"changed": changed, "commands": self.commands, "preserved": preserved, "quarantine": kept}
+        return {"changed": changed, "preserved": preserved, "warnings": self.warnings, **self._done()}
+
+
+def account(unit: dict[str, Any], config_file: str) -> tuple[int, int]:
+    """The user and group that a server runs as: those of its unit, else those whose its configuration file is.
+
+    Raises LifelineError where neither tells.
+    """
+    if unit.get("load") == "loaded":
+        who = identity(str(unit.get("user") or "root"), str(unit.get("group") or ""))
+        if who is not None:
+            return who.uid, who.gid
+    try:
+        state = os.stat(config_file)
+    except OSError as error:
+        raise LifelineError(f"{config_file} cannot be read: {error.strerror}; nothing was changed.") from error
+    return state.st_uid, state.st_gid
 
 
 def accepts(endpoint: Endpoint, seconds: float = 2.0) -> bool:
@@ -366,45 +400,3 @@ def accepts(endpoint: Endpoint, seconds: float = 2.0) -> bool:
             return True
     except OSError:
         return False
-
-
-def kept_text(kept: Mapping[str, Any]) -> str:
-    """A quarantined copy in words."""
-    said = {
-        "keys": "{} keys",
-        "bytes": "{} bytes",
-        "surplus_bytes": "of which the last {} bytes of writes are nowhere else",
-    }
-    words = [text.format(kept[what]) for what, text in said.items() if kept[what] is not None]
-    return f"{kept['path']} ({', '.join(words)})" if words else str(kept["path"])
-
-
-def keys_in(path: str) -> Optional[int]:
-    """How many keys an RDB file holds, by the server's own checker; None where there is none.
-
-    Raises LifelineError when the file is damaged.
-    """
-    checker = next(filter(None, map(shutil.which, ("redis-check-rdb", "valkey-check-rdb"))), None)
-    if checker is None:
-        return None
-    done = subprocess.run([checker, path], capture_output=True, text=True, errors="replace", timeout=600, check=False)
-    found = re.search(r"\b(\d+) keys read", done.stdout)
-    if done.returncode or not found:
-        raise LifelineError(f"{path} is damaged, says {checker}; nothing was changed. Look at the disk.")
-    return int(found[1])
-
-
-def copy_data(source: str, target: str) -> None:
-    """Snapshots are linked (Redis replaces them by rename), append-only files that grow in place are copied."""
-    os.makedirs(target, mode=0o700)
-    for folder, _, names in os.walk(source):
-        if PRESERVE_DIR in folder.split(os.sep):
-            continue
-        inside = os.path.join(target, os.path.relpath(folder, source))
-        os.makedirs(inside, mode=0o700, exist_ok=True)
-        for name in names:
-            origin, copy = os.path.join(folder, name), os.path.join(inside, name)
-            if name.endswith(".rdb") and not name.startswith("temp-"):
-                os.link(origin, copy)
-            elif ".aof" in name and not name.startswith("temp-"):
-                shutil.copy2(origin, copy)

@@ -1,12 +1,13 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The code of redis_failover in a process that stops before or after a command, for tests that hurt it right there.
+"""The code of redis_failover or redis_node in a process that stops at a command, for tests that hurt it right there.
 
 The code is the product's own; only redis-py's ``execute_command`` is watched, to know where it has come to.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -18,14 +19,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Stepper:
-    """Runs ``ensure_primary(params)`` and stops at the first command that begins with ``at`` (``before`` or after)."""
+    """Runs ``ensure_primary(params)``, or other ``work``, and stops at the first command that begins with ``at``
+    (``before`` or after)."""
 
-    def __init__(self, params: dict[str, Any], at: str, before: bool = False) -> None:
+    def __init__(
+        self, params: dict[str, Any], at: str, before: bool = False, work: str = "failover:ensure_primary"
+    ) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "module_utils")}
         self.process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
         )
-        self._say({"params": params, "at": at, "before": before})
+        self._say({"params": params, "at": at, "before": before, "work": work})
 
     def _say(self, value: Any) -> None:
         assert self.process.stdin
@@ -59,9 +63,10 @@ def main() -> None:
     """The child."""
     import redis
     from lifeline.errors import LifelineError
-    from lifeline.failover import ensure_primary
 
     order = json.loads(sys.stdin.readline())
+    module, _, name = order["work"].partition(":")
+    work = getattr(importlib.import_module(f"lifeline.{module}"), name)
     owner = os.getpid()
     real: Any = redis.Redis.execute_command
     reached: Optional[bool] = None
@@ -85,7 +90,7 @@ def main() -> None:
     redis_class: Any = redis.Redis
     redis_class.execute_command = watched
     try:
-        result = ensure_primary(order["params"], False)
+        result = work(order["params"], False)
     except LifelineError as error:
         result = {"failed": True, "msg": str(error), **error.partial}
     print(json.dumps(result), flush=True)

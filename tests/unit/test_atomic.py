@@ -258,7 +258,7 @@ ALONE = {
     "machine.py": "settings of the kernel below /proc, which know no rename",
     "files.py": "openssl's own configuration in a temporary folder",
     "lock.py": "below the lock that the writer opened",
-    "node.py": "data files, moved and copied within their folder",
+    "kept.py": "data files, linked, copied and moved below descriptors of their folders",
 }
 
 

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lifeline import observe
 from lifeline.client import CONNECTION_ERRORS
-from lifeline.node import PRESERVE_DIR, copy_data, follow_in_text
+from lifeline.kept import Keeper
+from lifeline.node import follow_in_text
 from lifeline.observe import logs, watched
 from lifeline.observe.files import parse_manifest, snapshot
 from lifeline.plan import outage_began
@@ -250,8 +251,8 @@ def test_a_copy_outlives_what_redis_does_to_the_originals(tmp_path: Path) -> Non
     rdb.write_text("snapshot")
     aof.write_text("log")
     (tmp_path / "temp-12.rdb").write_text("half")
-    target = tmp_path / PRESERVE_DIR / "now"
-    copy_data(str(tmp_path), str(target))
+    keeper = Keeper(str(tmp_path), (tmp_path.stat().st_uid, tmp_path.stat().st_gid))
+    target = Path(keeper.keep_files("now")[0])
     with aof.open("a") as grown:
         grown.write("more")
     (tmp_path / "new").write_text("other")

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any, Optional, Sequence
 
 from ..client import CONNECTION_ERRORS, Endpoint, answered, reason
 from ..errors import LifelineError
+from ..replicate import replicaof
 from ..topology import Node, Topology
 from . import sentinels
 from .candidates import coordinated, down_after_ms, may_pass, planned_refusals, raised, to_raise
@@ -220,7 +222,7 @@ class Switch:
     def _take_back(self) -> None:
         with suppress(*CONNECTION_ERRORS):
             if untouched(self.session.view(self.here), self.session.view(self.there)):
-                follow(self.session, self.target.name, self.old.name)
+                follow(self.session, self.target.name, self.old.name, handed_over=True)
                 return
         self.session.warnings.append(
             f"{self.target.name} is a primary too now, and has data of its own: run recover.yml."
@@ -320,14 +322,15 @@ class Switch:
         if self.state == KEPT:
             self.state = SWITCHED
             with suppress(*CONNECTION_ERRORS):
-                self.session.tell(self.here, "REPLICAOF", self.there.host, self.there.port)
+                tell = partial(self.session.tell, self.here)
+                replicaof(tell, (self.there.host, self.there.port), {}, {}, kept=True)  # writers wait, nothing is left
 
     def close(self) -> None:
         """The target is primary: the old one follows it, and its clients go and look for the new one."""
         self.state = SWITCHED
         if self.session.role(self.here) == "slave":
             send_away(self.session, self.old.name)
-        elif not follow(self.session, self.old.name, self.target.name):
+        elif not follow(self.session, self.old.name, self.target.name, handed_over=True):
             self.session.warnings.append(
                 f"{self.old.name} did not answer when it was told to follow {self.target.name}: keep it stopped, or "
                 "run recover.yml when it is back."
@@ -396,7 +399,7 @@ class Switch:
         def whole() -> Optional[bool]:
             topology = self.session.look()
             if self.old.name in topology.stale:
-                tidy(self.session, topology)
+                tidy(self.session, topology, self.old.name)
             elif time.monotonic() > patience:
                 self._urge(topology)
             astray[:] = [

@@ -8,9 +8,12 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Mapping, NoReturn, Optional
 
 from ..client import CONNECTION_ERRORS
+from ..errors import LifelineError
+from ..replicate import replicaof
 from ..surplus import surplus_between
 from ..topology import AGREED, Topology
 from . import sentinels
@@ -53,11 +56,18 @@ def leftovers(topology: Topology) -> Leftovers:
     return found
 
 
-def tidy(session: Session, topology: Topology) -> bool:
-    """Bring an agreed estate to what a finished switchover leaves; False when there was nothing to do."""
+def tidy(session: Session, topology: Topology, held: str = "") -> bool:
+    """Bring an agreed estate to what a finished switchover leaves; False when there was nothing to do.
+
+    ``held``: the old primary whose writers this switchover holds. One that another run left follows on the word of the
+    sentinels' majority; without it that is recover.yml's, which keeps a copy first.
+    """
     found = leftovers(topology)
+    vouched = sum(watcher.names == topology.primary for watcher in topology.watchers_alive) * 2 > len(
+        topology.sentinels
+    )
     for name in found.astray:
-        follow(session, name, str(topology.primary))
+        follow(session, name, str(topology.primary), handed_over=name == held or (vouched and name in topology.stale))
     restore_priorities(session, found.priorities)
     hurried = sentinels.hurried(session)
     sentinels.calm(session, hurried)
@@ -76,12 +86,21 @@ def untouched(primary: Mapping[str, Any], stale: Mapping[str, Any]) -> bool:
     return same and int(stale.get("offset", 0)) < int(stale.get("second_offset", -1))
 
 
-def follow(session: Session, name: str, primary: str) -> bool:
-    """Make a node follow another, remember it, and send its clients away. Whether it did."""
+def follow(session: Session, name: str, primary: str, handed_over: bool = False) -> bool:
+    """Make a node follow another, remember it, and send its clients away. Whether it did.
+
+    ``handed_over``: this switchover held the node's writers until the other had all that it has.
+    """
     node, target = session.nodes[name], session.nodes[primary]
     for _attempt in (1, 2):
-        with suppress(*CONNECTION_ERRORS):
-            session.tell(node, "REPLICAOF", target.host, target.port)
+        try:
+            with suppress(*CONNECTION_ERRORS):
+                views = ({}, {}) if handed_over else (session.view(node), session.view(target))
+                tell = partial(session.tell, node)
+                replicaof(tell, (target.host, target.port), *views, kept=handed_over)
+        except LifelineError as refusal:
+            session.warnings.append(f"{name}: {refusal}; recover.yml keeps a copy first, then lets it follow.")
+            return False
         role = session.role(node)
         if role != "master":
             break
@@ -170,7 +189,7 @@ def settle(session: Session, held: str) -> None:
 
     topology = wait(settled, SETTLE_S, POLL_S)
     if topology is not None:
-        tidy(session, topology)
+        tidy(session, topology, held)
     release(session, held)
     restore_priorities(session, raised(session.look()))
     sentinels.calm(session, sentinels.hurried(session))

@@ -8,11 +8,14 @@ The replica with the most data wins; what may be missing is told, in bytes where
 from __future__ import annotations
 
 import time
-from typing import Any, Mapping, Optional, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ..client import CONNECTION_ERRORS, reason
 from ..errors import LifelineError
 from ..liveness import PING_S
+from ..replicate import at_stake, replicaof
 from ..topology import AGREED, Node, Topology
 from . import sentinels
 from .candidates import (
@@ -219,25 +222,38 @@ class Promotion:
 
     def by_replication(self, best: Node, check: bool) -> dict[str, Any]:
         """No Sentinel: promote the replica with most data, point the other ones at it, and make both last a restart."""
-        others = [node for node in self.topology.nodes.values() if node.alive and node.name != best.name]
+        alive = [node for node in self.topology.nodes.values() if node.alive and node.name != best.name]
+        stakes = {node.name: at_stake(node.view, best.view) for node in alive}
+        others = [node for node in alive if not stakes[node.name]]
+        self.session.warnings += [
+            f"{name} was not pointed at {best.name}, since {why}: recover.yml keeps a copy first, then lets it follow."
+            for name, why in stakes.items()
+            if why
+        ]
         commands = [f"{best.name}: REPLICAOF NO ONE"]
         commands += [f"{node.name}: REPLICAOF {best.host} {best.port}" for node in others]
         result = {"changed": True, "primary": endpoint_of(self.topology, best.name), "commands": commands}
         if check:
             return {**result, "plan": commands, "state": "kept"}
-        self._replicaof(best, "NO", "ONE")
+        with self._said(best, "REPLICAOF NO ONE") as tell:
+            tell("REPLICAOF", "NO", "ONE")
+        promoted = self.session.nodes[best.name]
         for node in others:
-            self._replicaof(node, best.host, str(best.port))
+            with self._said(node, f"REPLICAOF {best.host} {best.port}") as tell:
+                views = (self.session.view(self.session.nodes[node.name]), self.session.view(promoted))
+                replicaof(tell, (best.host, best.port), *views)
         return {**result, "state": "switched"}
 
-    def _replicaof(self, node: Node, host: str, port: str) -> None:
-        server = self.session.nodes[node.name]
+    @contextmanager
+    def _said(self, node: Node, command: str) -> Iterator[Callable[..., Any]]:
+        """Tell a server to change its role, and have it remember that."""
+        tell = partial(self.session.tell, self.session.nodes[node.name])
         try:
-            self.session.tell(server, "REPLICAOF", host, port)
-            self.session.tell(server, "CONFIG", "REWRITE")
+            yield tell
+            tell("CONFIG", "REWRITE")
         except CONNECTION_ERRORS as error:
             raise LifelineError(
-                f"REPLICAOF {host} {port} failed on {node.name} ({node.host}:{node.port}): {reason(error)}; "
+                f"{command} failed on {node.name} ({node.host}:{node.port}): {reason(error)}; "
                 "run recover.yml again to go on from here."
             ) from error
 

@@ -17,10 +17,11 @@ RIGHTS = {"read": READ, "append": WRITE, "keep": READ | WRITE | USE}
 
 
 class Identity(NamedTuple):
-    """A user and all the groups that it is in."""
+    """A user, all the groups that it is in, and the one that it starts with."""
 
     uid: int
     gids: frozenset[int]
+    gid: int = 0
 
 
 def identity(user: str, group: str) -> Optional[Identity]:
@@ -28,7 +29,7 @@ def identity(user: str, group: str) -> Optional[Identity]:
     try:
         entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
         main = grp.getgrnam(group).gr_gid if group and not group.isdigit() else int(group or entry.pw_gid)
-        return Identity(entry.pw_uid, frozenset({main, *os.getgrouplist(entry.pw_name, entry.pw_gid)}))
+        return Identity(entry.pw_uid, frozenset({main, *os.getgrouplist(entry.pw_name, entry.pw_gid)}), main)
     except (KeyError, ValueError, OSError):
         return None
 
