@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Mapping, Optional, Sequence
 
+from .election import unfit_copies
 from .remedies import (
     BRING_BACK,
     BY_TOPOLOGY,
@@ -73,7 +74,7 @@ def make_plan(
 
     ``accepted``: whose writes a person has said may be lost. ``silent``: why hosts gave no evidence.
     """
-    plan = _begin(topology, accepted)
+    plan = _begin(topology, accepted, unfit_copies(topology.nodes.values(), findings, tried))
     plan.findings = list(findings)
     _mend_causes(plan, topology, set(tried))
     if topology.state == AGREED:
@@ -90,8 +91,8 @@ def make_plan(
     return plan
 
 
-def _begin(topology: Topology, accepted: Accepted) -> Plan:
-    """What the topology alone asks for."""
+def _begin(topology: Topology, accepted: Accepted, unfit: Mapping[str, str]) -> Plan:
+    """What the topology alone asks for. ``unfit``: servers that do not load what is on their disk."""
     refusals = {EMPTY: _empty, FOREIGN: foreign, BLIND: _blind, DISPUTED: dispute}
     if topology.state == AGREED:
         return _mend(topology)
@@ -99,7 +100,7 @@ def _begin(topology: Topology, accepted: Accepted) -> Plan:
         return Plan(HEALTHY, "")
     if topology.state in refusals:
         return refuse(refusals[topology.state](topology))
-    return restore_primary(topology, accepted)
+    return restore_primary(topology, accepted, unfit)
 
 
 def _empty(topology: Topology) -> str:

@@ -5,16 +5,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
-from .election import Election, elect
+from .election import NOBODY, Election, elect, would_load
 from .steps import ACT, Accepted, Action, Plan, option, refuse, start_sentinel
 from .surplus import surplus_between
 from .topology import AGREED, DISPUTED, MAX_OFFSET, Node, Topology, number
 
 
-def restore_primary(topology: Topology, accepted: Accepted) -> Plan:
-    """No live primary: the smallest safe step that gives the estate one."""
+def restore_primary(topology: Topology, accepted: Accepted, unfit: Mapping[str, str] = NOBODY) -> Plan:
+    """No live primary: the smallest safe step that gives the estate one.
+
+    ``unfit``: servers that do not load what is on their disk, and why.
+    """
     old = topology.nodes.get(topology.last_primary or "")
     candidates = good_replicas(topology)
     objection = hands_off(topology, old)
@@ -23,8 +26,8 @@ def restore_primary(topology: Topology, accepted: Accepted) -> Plan:
     if topology.sentinels and topology.majority and candidates:
         return _fail_over(topology, old, candidates, "sentinel")
     if _nobody_runs(topology):
-        return _start_best(topology, accepted)
-    if old is not None and _startable(old):
+        return _start_best(topology, accepted, unfit)
+    if old is not None and _startable(old) and would_load(old, unfit):
         return _start_primary(old, f"its process is dead, its data is on disk ({_where(old)})")
     return _promote(topology, old, candidates, accepted)
 
@@ -96,19 +99,19 @@ def _nobody_runs(topology: Topology) -> bool:
     return bool(known) and all(node.dead for node in known)
 
 
-def _start_best(topology: Topology, accepted: Accepted) -> Plan:
+def _start_best(topology: Topology, accepted: Accepted, unfit: Mapping[str, str]) -> Plan:
     """All are down: the best copy is told from the files, and only its server starts as a primary (N8, N9, N16)."""
     beyond = [address for address in _told_to_follow(topology) if address not in accepted.unmeasured]
     if beyond:
         return refuse(_no_way(topology, None, [], _beyond(beyond)))
-    chosen: Election = elect(list(topology.nodes.values()), topology.last_primary, accepted.unmeasured)
+    chosen: Election = elect(list(topology.nodes.values()), topology.last_primary, accepted, unfit)
     if chosen.winner is None:
         old = topology.nodes.get(topology.last_primary or "")
         return refuse(_no_way(topology, old, [], chosen.refusal))
     node = topology.nodes[chosen.winner.name]
     if not _startable(node):
         return refuse(_no_way(topology, node, [], f"the best copy is {chosen.winner}, {chosen.why}"))
-    return _start_primary(node, f"no server runs; {chosen.winner} is {chosen.why}")
+    return _start_primary(node, f"no server runs; {chosen.winner} is {chosen.why}", chosen.loss)
 
 
 def _wake_sentinels(topology: Topology) -> list[Action]:
@@ -220,12 +223,12 @@ def _fail_over(topology: Topology, old: Optional[Node], candidates: Sequence[Nod
     return Plan(ACT, f"Fail over from {name} to {candidates[0].name}.", actions=[action], loss=loss)
 
 
-def _start_primary(node: Node, why: str) -> Plan:
+def _start_primary(node: Node, why: str, loss: str = "") -> Plan:
     aof = bool(node.files.get("aof_configured"))
     args = {"elected": bool(node.files.get("replicaof"))}
-    loss = None if aof else f"Writes since the last snapshot of {node.name} are gone."
+    loss = loss if aof else f"{loss} Writes since the last snapshot of {node.name} are gone.".strip()
     summary = f"Start {node.name} as the primary, from its {_where(node)}."
-    return Plan(ACT, summary, actions=[Action("start_primary", node.name, why, args)], loss=loss)
+    return Plan(ACT, summary, actions=[Action("start_primary", node.name, why, args)], loss=loss or None)
 
 
 def _where(node: Node) -> str:

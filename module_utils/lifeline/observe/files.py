@@ -19,6 +19,7 @@ _CONFIG_WORDS = (
     "appendonly",
     "appenddirname",
     "appendfilename",
+    "aof-load-truncated",
     "replicaof",
     "slaveof",
     "save",
@@ -63,8 +64,8 @@ def data_folder(config_file: Optional[str]) -> str:
 
 
 def data_files(config_file: str) -> dict[str, Any]:
-    """What lies on disk for an instance: ``{config, dir, aof_configured, rdb_configured, replicaof, aclfile, rdb,
-    aof, free_bytes}``. Empty when there is no config file.
+    """What lies on disk for an instance: ``{config, dir, aof_configured, rdb_configured, replicaof, aclfile,
+    rdb_path, aof_manifest, load_truncated, rdb, aof, free_bytes}``. Empty when there is no config file.
 
     ``rdb`` is null or what ``snapshot`` says, ``aof`` null or what ``append_only`` says. Only the ends of files are
     read, so the size of the data does not matter.
@@ -85,6 +86,9 @@ def data_files(config_file: str) -> dict[str, Any]:
         "rdb_configured": bool(save),
         "replicaof": replicaof,
         "aclfile": _present(_first(config, "aclfile", "")),
+        "rdb_path": os.path.join(directory, _first(config, "dbfilename", "dump.rdb")),
+        "aof_manifest": os.path.join(aof_dir, f"{_first(config, 'appendfilename', 'appendonly.aof')}.manifest"),
+        "load_truncated": _first(config, "aof-load-truncated", "yes") != "no",
         "rdb": snapshot(os.path.join(directory, _first(config, "dbfilename", "dump.rdb"))),
         "aof": append_only(aof_dir, _first(config, "appendfilename", "appendonly.aof")),
         "free_bytes": free_bytes(directory),

@@ -17,6 +17,7 @@ from . import (
     application,
     certificates,
     connections,
+    copies,
     estate,
     files,
     fleet,
@@ -34,6 +35,7 @@ from . import (
 )
 from .parallel import Section, side_by_side
 from .redact import Redactor, secrets_of
+from .values import number
 
 # Seconds that sections get beyond their own limits, before they are given up.
 SPARE_S = 0.5
@@ -73,7 +75,18 @@ def _evidence(params: Mapping[str, Any], credentials: Credentials, used: Any, re
     sections["holdings"] = lambda: _holdings(params)
     if known["library"]:
         sections["views"] = lambda: estate.views(nodes, sentinels, service, credentials)
-    return _with_sections(known, sections, params["patience"] * rounds, started)
+    found = _with_sections(known, sections, params["patience"] * rounds, started)
+    if rounds == 1 and found["files"] and _stopped(params, found):
+        found["files"] = {**found["files"], "check": copies.look(found["files"])}
+    return found
+
+
+def _stopped(params: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether this host's own server does not run, so that what it would load is worth a closer look."""
+    answered = (found["nodes"].get(params["name"]) or {}).get("reachable")
+    runs = any(number(state.get("pid")) for unit, state in found["units"].items() if "sentinel" not in unit)
+    held = (found.get("port") or {}).get("state") == "held"
+    return _own(params, "nodes") is not None and not (answered or runs or held)
 
 
 def _with_sections(
