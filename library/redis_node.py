@@ -141,7 +141,7 @@ commands:
   returned: always
   type: list
   elements: str
-  sample: [systemctl start --no-block redis-server@main.service]
+  sample: [systemctl start --no-block -- redis-server@main.service]
 preserved:
   description: Directory of the copy that was kept, or null.
   returned: always

@@ -17,6 +17,7 @@ from contextlib import closing, suppress
 from typing import Any, Callable, Optional
 
 from . import atomic
+from .acting import config_of_server, unit_of_server
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .errors import LifelineError
 from .kept import Keeper, Policy, described, stamp
@@ -86,6 +87,7 @@ class _Job:
             raise LifelineError(
                 f"{self.endpoint} runs as a replica; redis_node does not promote it. Use redis_failover for that."
             )
+        self._ours()
         files = data_files(self.config_file)
         if files.get("replicaof") and not self.elected:
             raise LifelineError(
@@ -115,6 +117,7 @@ class _Job:
         if self._starting() and not self.kill:
             self._wait_linked(check)
             return self._result(changed=False)
+        self._ours()
         preserved = self._set_aside(check) if self.fresh else self._preserve(check)
         self._seed(self.primary_host, self.primary_port, check)
         self._end(check)
@@ -218,15 +221,14 @@ class _Job:
     def _linked(self, view: dict[str, Any]) -> bool:
         return self._follows(view) and bool(view["primary"]["link_up"])
 
+    def _ours(self) -> None:
+        """Raises LifelineError where the unit or the file to act upon is no server's, whoever named them."""
+        config_of_server(self.config_file)
+        unit_of_server(self.unit, unit_states([self.unit]).get(self.unit, {}))
+
     def _seed(self, host: str, port: int, check: bool) -> None:
         """A stopped server is told by its file whom it follows, if any; owner and mode stay as they are."""
-        try:
-            with open(self.config_file, encoding="utf-8", errors="surrogateescape") as handle:
-                text = handle.read()
-        except OSError as error:
-            raise LifelineError(
-                f"{self.config_file} cannot be read: {error.strerror}; run playbooks/provision.yml."
-            ) from error
+        text = config_of_server(self.config_file)
         wanted = follow_in_text(text, host, port)
         if wanted == text:
             return
@@ -246,7 +248,7 @@ class _Job:
         """Kill a process that hangs, once its file says whom it follows: systemd may start it again by itself."""
         if not self.kill:
             return
-        command = ["systemctl", "kill", "--signal=KILL", self.unit]
+        command = ["systemctl", "kill", "--signal=KILL", "--", self.unit]
         self.commands.append(" ".join(command))
         if not check:
             subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
@@ -274,7 +276,10 @@ class _Job:
 
     def _start(self, check: bool) -> None:
         """Start the unit; a start limit that was hit has to be cleared first (fault F13)."""
-        commands = [["systemctl", "reset-failed", self.unit], ["systemctl", "start", "--no-block", self.unit]]
+        commands = [
+            ["systemctl", "reset-failed", "--", self.unit],
+            ["systemctl", "start", "--no-block", "--", self.unit],
+        ]
         self.commands += [" ".join(command) for command in commands]
         if check:
             return
