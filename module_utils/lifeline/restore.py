@@ -23,6 +23,8 @@ def restore_primary(topology: Topology, accepted: Accepted, unfit: Mapping[str, 
     objection = hands_off(topology, old)
     if objection:
         return refuse(objection)
+    if candidates and candidates[0].name == topology.named and _nobody_leads(topology):
+        return _lead_again(topology, candidates[0])
     if topology.sentinels and topology.majority and candidates:
         return _fail_over(topology, old, candidates, "sentinel")
     if _nobody_runs(topology):
@@ -30,6 +32,25 @@ def restore_primary(topology: Topology, accepted: Accepted, unfit: Mapping[str, 
     if old is not None and _startable(old) and would_load(old, unfit):
         return _start_primary(old, f"its process is dead, its data is on disk ({_where(old)})")
     return _promote(topology, old, candidates, accepted)
+
+
+def _nobody_leads(topology: Topology) -> bool:
+    """Every server answers, and each follows another one of them, so that no link can ever be up."""
+    return all(
+        node.alive and node.role == "replica" and node.follows in topology.nodes and not node.link_up
+        for node in topology.nodes.values()
+    )
+
+
+def _lead_again(topology: Topology, best: Node) -> Plan:
+    """The primary came back as a replica of its own replica. Sentinel would promote another one, that has less."""
+    actor = best.name if best.host_answered else next(n.name for n in topology.nodes.values() if n.host_answered)
+    why = (
+        f"every server follows another one; {best.name}, which the sentinels name, has the newest data (offset "
+        f"{best.offset})"
+    )
+    args = {"mode": "replication", "old_primary": best.name, "confirmed_dead": False}
+    return Plan(ACT, f"Make {best.name} the primary again.", actions=[Action("failover", actor, why, args)])
 
 
 def _promote(topology: Topology, old: Optional[Node], candidates: Sequence[Node], accepted: Accepted) -> Plan:

@@ -159,3 +159,32 @@ def test_B5_a_link_at_the_drafts_name_is_not_written_through(
     run_module("redis_node", order(first, second, timeout=1), fails=True)
     assert victim.read_text() == "mine"
     assert f"replicaof {second.host} {second.port}" in (first.directory / "redis.conf").read_text()
+
+
+def test_A15_a_ring_of_replicas_is_opened_where_the_newest_data_is(redis_server: Servers, run_module: Modules) -> None:
+    """Before: a primary that restarted with an old file made a ring of replicas, which nothing opened for 114 s.
+
+    Now: the module promotes the one with the newest history, by replication commands, and the others follow it.
+    """
+    first = redis_server()
+    others = [redis_server(replica_of=first), redis_server(replica_of=first)]
+    for other in others:
+        wait_for(lambda one=other: one.client().info("replication")["master_link_status"] == "up", "a link")
+    others[1].client().execute_command("REPLICAOF", others[0].host, others[0].port)
+    wait_for(lambda: others[1].client().info("replication")["master_link_status"] == "up", "a chain")
+    first.client().set("acknowledged", 1)
+    first.client().wait(1, 5000)
+    others[0].client().save()
+    others[0].kill()
+    first.client().set("newest", 1)
+    first.client().save()
+    first.kill()
+    # Both come back with what their files say.
+    first = redis_server(port=first.port, directory=first.directory, replica_of=others[1])
+    others[0] = redis_server(port=others[0].port, directory=others[0].directory, replica_of=first)
+    nodes = [server.node(f"redis{number}") for number, server in enumerate([first, *others], 1)]
+    asked = {"nodes": nodes, "sentinels": [], "service": "redis", "mode": "unplanned", "timeout": 20}
+    done = run_module("redis_failover", asked)
+    assert done["primary"]["name"] == "redis1" and first.client().get("newest") == "1"
+    for other in others:
+        wait_for(lambda one=other: one.client().get("newest") == "1", "the newest data everywhere")

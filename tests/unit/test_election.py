@@ -166,3 +166,31 @@ def test_the_word_of_a_person_reaches_the_plan() -> None:
     assert diagnose(parts)["plan"]["verdict"] == "refused"
     decided = diagnose({**parts, "accept_data_loss": ["redis1"], "accept_data_loss_bytes": 4096})
     assert (decided["plan"]["verdict"], decided["primary"]["name"]) == ("act", "redis2")
+
+
+def ring(best: str) -> Estate:
+    """redis1 was the primary by the sentinels' word, and came back as a replica of redis2."""
+    estate = Estate()
+    follows = {"redis1": "redis2", "redis2": "redis3", "redis3": "redis1"}
+    for name, other in follows.items():
+        link = {"host": f"192.0.2.{other[5:]}", "port": 6379, "link_up": False, "link_down_s": 9, "syncing": False}
+        estate.say(name, role="slave", primary=link, offset=1200 if name == best else 1000)
+    return estate
+
+
+def test_A15_in_a_ring_of_replicas_the_newest_history_leads_again() -> None:
+    """Before: three replicas in a ring were failed over by Sentinel, which never chooses the one it holds for the
+    primary: 114 s and 4 acknowledged jobs lost.
+
+    Now: the one that the sentinels name and that has the newest data is made the primary again, in one step.
+    """
+    plan = make_plan(ring("redis1").build())
+    assert [(step.remedy, step.host, step.args["mode"]) for step in plan.actions] == [
+        ("failover", "redis1", "replication")
+    ]
+    assert "redis1, which the sentinels name, has the newest data" in plan.actions[0].why
+
+
+def test_where_another_one_has_the_newest_data_sentinel_decides() -> None:
+    (step,) = make_plan(ring("redis2").build()).actions
+    assert (step.remedy, step.args["mode"]) == ("failover", "sentinel")
