@@ -20,12 +20,14 @@ description:
     when TCP itself waits; it comes back at once and goes on where it was. It waits until the primary hears it, and is
     an error where the replica would have to copy everything. The primary is asked at the address that the replica
     follows, with the same login, and has to know the replica by O(login_host) and O(login_port).
+  - V(remember) has the server write its configuration where that names another primary than the server follows. It runs
+    on the server's own host.
   - Nothing is done where nothing is wrong.
 options:
   what:
     description: What to mend.
     type: str
-    choices: [kill_script, save, rewrite_aof, hang_up, relink]
+    choices: [kill_script, save, rewrite_aof, hang_up, relink, remember]
     required: true
   allow_down:
     description: Whether a server that does not run is fine; then nothing is done.
@@ -78,7 +80,7 @@ def main():
             **connection_spec(),
             "what": {
                 "type": "str",
-                "choices": ["kill_script", "save", "rewrite_aof", "hang_up", "relink"],
+                "choices": ["kill_script", "save", "rewrite_aof", "hang_up", "relink", "remember"],
                 "required": True,
             },
             "allow_down": {"type": "bool", "default": False},

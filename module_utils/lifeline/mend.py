@@ -12,9 +12,10 @@ from contextlib import closing
 from functools import partial
 from typing import Any, Callable, Mapping
 
+from .acting import config_of_server
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .errors import LifelineError
-from .observe.files import append_only
+from .observe.files import append_only, parse_config
 from .persistence import RUNNING, aof_rewrite
 from .waiting import until
 
@@ -33,6 +34,7 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
         "save": _save,
         "rewrite_aof": _rewrite_aof,
         "hang_up": _hang_up,
+        "remember": _remember,
         "relink": partial(_relink, credentials=credentials),
     }
     job = jobs[params["what"]]
@@ -191,6 +193,19 @@ def _rewrite_aof(client: Any, endpoint: Endpoint, deadline: float, check: bool) 
             commands=commands,
         )
     return {"changed": True, "commands": commands}
+
+
+def _remember(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> dict[str, Any]:
+    """CONFIG REWRITE where the file names another primary than the server has: it would start in its old role."""
+    info = client.info()
+    written = parse_config(config_of_server(str(info.get("config_file") or "")))
+    said = written.get("replicaof") or written.get("slaveof")
+    follows = [str(info["master_host"]), str(info["master_port"])] if info["role"] == "slave" else None
+    if said == follows:
+        return {"changed": False, "commands": []}
+    if not check:
+        client.execute_command("CONFIG", "REWRITE")
+    return {"changed": True, "commands": ["CONFIG REWRITE"]}
 
 
 def _whole(folder: str, name: str) -> bool:

@@ -151,3 +151,18 @@ def test_a_replica_that_is_not_heard_comes_back_on_a_new_link(redis_server: Serv
     assert lag() in (0, 1)
     assert primary.client("operator").info("stats")["sync_full"] == full, "it went on where it was"
     assert not mend(run_module, replica, "relink")["changed"]
+
+
+def test_A15_a_file_that_contradicts_the_role_is_written_again(redis_server: Servers, run_module: Modules) -> None:
+    """Before: a live primary whose file said "replica of redis2" came back as a replica of its own replica.
+
+    Now: its folder is named and repaired before the restart, and the server writes its role down.
+    """
+    server = users(redis_server)
+    path = server.directory / "redis.conf"
+    path.write_text(path.read_text() + "replicaof 192.0.2.2 6379\n")
+    assert mend(run_module, server, "remember", check=True)["commands"] == ["CONFIG REWRITE"]
+    assert "replicaof 192" in path.read_text()
+    assert mend(run_module, server, "remember")["changed"] is True
+    assert "replicaof 192" not in path.read_text()
+    assert mend(run_module, server, "remember")["changed"] is False

@@ -87,7 +87,8 @@ def is_here(address: str) -> bool:
 
 def paths(config_file: str, values: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """What the server does with which path (``access.RIGHTS``)."""
-    wanted = {config_file: "read"}
+    # Redis writes its configuration, and with it its role, through a file beside it.
+    wanted = {config_file: "read", os.path.dirname(config_file): "keep"}
     for name in ("aclfile", "tls-ca-cert-file", "tls-cert-file", "tls-key-file"):
         wanted.update({path: "read" for path in values.get(name, [])[:1]})
     for log in values.get("logfile", [])[:1]:
