@@ -204,7 +204,7 @@ def _hears(node: Node, missed: Mapping[str, Optional[int]]) -> bool:
     since = missed.get(str(node.follows))
     limit = PING_S if since is None else min(PING_S, since / 1000 - 1)
     last = number((node.view.get("primary") or {}).get("last_io_s"))
-    return node.role == "replica" and node.link_up and 0 <= last <= limit
+    return node.link_up and 0 <= last <= limit
 
 
 def _strangers(topology: Topology) -> dict[str, list[str]]:
@@ -236,7 +236,7 @@ def _decide(topology: Topology, evidence: Evidence, expected: Sequence[str]) -> 
         topology.state = FOREIGN
         topology.reasons.append(f"{_followed(topology)}, which is not in the inventory and answers")
     elif all(void(evidence.get(name)) for name in expected) and not any(
-        node.lives or node.managed or node.has_data for node in topology.nodes.values()
+        node.lives or node.has_data for node in topology.nodes.values()
     ):
         topology.state = EMPTY
     else:
@@ -328,9 +328,7 @@ def _superseded(topology: Topology, named: str, chosen: str) -> bool:
     pointing the sentinels at the live primary, so it does not make the data's own answer doubtful.
     """
     node = topology.nodes.get(named)
-    if node is None:
-        return named not in topology.foreign
-    return not node.lives or (node.role == "replica" and node.follows == chosen)
+    return node is None or not node.lives or (node.role == "replica" and node.follows == chosen)
 
 
 def _last_primary(topology: Topology) -> Optional[str]:

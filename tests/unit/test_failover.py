@@ -80,6 +80,12 @@ CHANGES: dict[str, tuple[Change, str, str]] = {
     "no quorum": (
         lambda e: set_all(e, "redis3", "sentinels", quorum_ok=False, quorum_text="NOQUORUM"), "NOQUORUM", "R9"
     ),
+    "silent sentinel": (
+        lambda e: set_all(e, "redis3", "sentinels", reachable=False, error="refused"), "redis3 does not answer", "R9"
+    ),
+    "ignorant sentinel": (
+        lambda e: set_all(e, "redis3", "sentinels", known=False), "redis3 does not answer for redis", "R9"
+    ),
     "older": (lambda e: set_all(e, "redis2", version="6.2.9"), "older than 7.0.15", "R11"),
     "other flavour": (lambda e: set_all(e, "redis2", flavour="valkey"), "redis1 is not", "R11"),
     "login": (

@@ -48,6 +48,7 @@ TABLE: list[tuple[str, Signs, Liveness]] = [
     ("its own host lies that it is dead", Signs(answered={"b": "", "c": ""}, silent=("a",), traces=FREE), ALIVE),
     ("one of two replicas lies that it hears", Signs(silent=("a", "c"), heard=("b",), deaf=("c",), traces=FREE), DEAD),
     ("both replicas hear what its host calls dead", Signs(silent=("a",), heard=("b", "c"), traces=FREE), ALIVE),
+    ("one hears it, and one host misses it", Signs(silent=("a",), heard=("b",), traces=FREE), ALIVE),
     ("no proof, so that one liar suffices to stay", Signs(answered={"c": ""}, silent=("a", "b"), traces=HELD), ALIVE),
 ]  # fmt: skip
 
@@ -270,7 +271,7 @@ def test_A2_it_is_a_finding_of_its_own_that_the_plan_does_not_contradict() -> No
 def test_A2_one_that_does_not_answer_is_unknown_and_takes_a_persons_word() -> None:
     built = astray(link_up=False).build()
     plan = make_plan(built)
-    assert (built.state, plan.verdict, plan.actions) == (NO_PRIMARY, "refused", [])
+    assert (built.state, built.last_primary, plan.verdict, plan.actions) == (NO_PRIMARY, None, "refused", [])
     assert f"recover_accept_data_loss={STRANGER}:6379" in str(plan.refusal)
     (action,) = make_plan(built, accepted=Accepted(frozenset({f"{STRANGER}:6379"}), -1)).actions
     assert action.remedy == "failover"
@@ -364,6 +365,10 @@ def silent(estate: Estate) -> None:
     estate.lose("redis2")
 
 
+def filed(estate: Estate) -> None:
+    estate.evidence["redis2"]["files"] = {"rdb": {"size": 5}}
+
+
 def stored(estate: Estate) -> None:
     estate.evidence["redis2"]["holdings"]["data"] = [{"path": "/data/dump.rdb", "size": 5}]
 
@@ -372,7 +377,7 @@ def stored(estate: Estate) -> None:
 @pytest.mark.parametrize(
     ("change", "empty"),
     [(change_nothing, True)]
-    + [(change, False) for change in (hide, incomplete, other_server, held, answering, silent, stored)],
+    + [(change, False) for change in (hide, incomplete, other_server, held, answering, silent, stored, filed)],
 )
 def test_A5_empty_takes_a_whole_look_at_every_host(change: Any, empty: bool, library: bool) -> None:
     estate = Estate(sentinels=False).fresh(True)
@@ -429,6 +434,8 @@ def test_A18_a_server_bound_to_loopback_is_no_matter_of_the_firewall() -> None:
     diagnosis = loopback().diagnose(applications=["app1"])
     ids = {found["id"] for found in diagnosis["findings"]}
     assert ids == {"bound_to_loopback"}
+    node = loopback().build().nodes["redis1"]
+    assert (node.lives, node.refuses) == (True, False), "its own host reaches it, and nobody else gets an answer"
     (finding,) = diagnosis["findings"]
     assert any("127.0.0.1" in line for line in finding["evidence"])
     assert diagnosis["plan"]["actions"] == []
@@ -593,6 +600,74 @@ def test_a_server_whose_unit_is_down_is_not_started_beside_who_holds_its_port(ot
     plan = make_plan(estate.build())
     assert (plan.verdict, plan.actions) == ("refused", [])
     assert "redis-server (process 9, by-hand.service) holds its port" in str(plan.refusal)
+
+
+FULL = "maxclients: max number of clients reached"
+
+
+@pytest.mark.parametrize("error", [FULL, AUTH])
+def test_a_server_that_does_not_tell_its_role_may_be_the_primary_unless_the_sentinels_know(error: str) -> None:
+    alone = Estate(sentinels=False).refuse("redis2", error).kill("redis1").build()
+    assert make_plan(alone, accepted=Accepted(ANYBODY, -1)).actions == []
+    assert candidates.living(alone)
+    watched = Estate().refuse("redis2", error).kill("redis1").build()
+    assert (watched.state, candidates.living(watched)) == (NO_PRIMARY, [])
+    assert [step.remedy for step in make_plan(watched).actions] == ["failover"]
+
+
+def test_only_the_proof_of_its_own_host_confirms_a_death_to_sentinel() -> None:
+    estate = Estate().kill("redis1")
+    assert make_plan(estate.build()).actions[0].args["confirmed_dead"] is True
+    estate.evidence["redis1"]["port"]["state"] = "held"
+    assert make_plan(estate.build()).actions[0].args["confirmed_dead"] is False
+
+
+def silenced() -> Estate:
+    """Nobody gets an answer of redis1, and its replicas' links are down."""
+    estate = Estate().refuse("redis1", "timeout: timed out")
+    for name in ("redis2", "redis3"):
+        estate.say(
+            name, primary={"host": "192.0.2.1", "port": 6379, "link_up": False, "link_down_s": 3, "last_io_s": 0}
+        )
+    return estate
+
+
+@pytest.mark.parametrize(
+    ("said", "lives"), [({}, True), ({"last_ok_ms": 2001}, False), ({"down": True}, False), ({"last_ok_ms": -1}, False)]
+)
+def test_the_sentinels_accept_what_answered_them_just_now(said: dict[str, Any], lives: bool) -> None:
+    estate = silenced()
+    for name in ("redis1", "redis2"):
+        estate.watch(name, **said)
+    assert estate.build().nodes["redis1"].lives is lives
+
+
+def test_one_sentinel_alone_neither_misses_nor_names_a_primary() -> None:
+    assert silenced().watch("redis1", down=True, down_ms=900).build().missed_ms("redis1") is None
+    alone = Estate().lose("redis2").lose("redis3").build()
+    assert len(alone.watchers_alive) == 1 and alone.named is None
+
+
+def test_sentinels_that_name_a_live_server_are_not_overruled_by_a_claim() -> None:
+    estate = Estate().promote("redis2", at=900)
+    for name in estate.names:
+        estate.watch(name, primary={"host": "192.0.2.1", "port": 6379})
+    estate.refuse("redis1", FULL)
+    assert estate.build().state == DISPUTED
+    estate.refuse("redis1", "timeout: timed out")
+    for name in estate.names:
+        estate.watch(name, down=True, last_ok_ms=9000)
+    assert (estate.build().state, estate.build().primary) == (AGREED, "redis2")
+
+
+def test_a_host_that_reaches_its_own_server_proves_no_death() -> None:
+    estate = Estate().cut("redis2", "redis1").cut("redis3", "redis1")
+    for name in ("redis2", "redis3"):
+        estate.say(name, primary={"host": "192.0.2.1", "port": 6379, "link_up": False, "last_io_s": -1})
+    estate.evidence["redis1"]["port"]["state"] = "free"
+    estate.evidence["redis1"]["holdings"]["servers"] = []
+    estate.evidence["redis1"]["units"][UNIT]["pid"] = 0
+    assert estate.build().nodes["redis1"].lives
 
 
 def test_a_hung_process_is_for_the_sentinels_to_judge() -> None:
