@@ -47,7 +47,7 @@ _CODE = re.compile(r"error: -?[A-Z]{3,}( |$)")
 
 def is_answer(error: Optional[str]) -> bool:
     """Whether an error (``client.reason``) is something that a server said, rather than the lack of an answer."""
-    text = error or ""
+    text = str(error or "")
     return text.partition(":")[0] in ANSWERS or bool(_CODE.match(text))
 
 

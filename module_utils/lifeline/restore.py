@@ -164,12 +164,12 @@ def hands_off(topology: Topology, old: Optional[Node]) -> str:
     replica hears from it may hang: that is for the sentinels to decide, who fail over only where most of them miss it.
     """
     by_hearsay = old is not None and not old.refuses and bool(topology.sentinels) and topology.majority
-    if old is not None and old.lives and not old.alive and not by_hearsay:
+    if old is not None and old.lives and old.role == "unknown" and (old.alive or not by_hearsay):
         return (
             f"{old.name}, the primary, is alive: {old.sign}. A failover would make a second primary, so nothing was "
             "changed. Do what the findings say, then run this again."
         )
-    others = [node for node in topology.nodes.values() if node.lives and not node.alive and node is not old]
+    others = [node for node in topology.nodes.values() if node.lives and node.role == "unknown" and node is not old]
     if others and topology.named not in topology.nodes:
         said = " and ".join(f"{node.name} ({node.sign})" for node in others)
         return (

@@ -8,6 +8,7 @@ Pure functions over plain data. The inventory says who takes part, never who is 
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from dataclasses import replace
 from typing import Any, Collection, Mapping, Optional, Sequence
 
@@ -112,10 +113,11 @@ def _node(node: Mapping[str, Any], evidence: Evidence, views: Views, names: Mapp
         merged.data = [dict(row) for row in data(own)]
     for host, view in views.get(name, ()):
         (merged.seen_by if view.get("reachable") else merged.missed_by).append(host)
-        if view.get("reachable") and not merged.alive:
-            merged.alive, merged.view, merged.error = True, dict(view), None
-        elif not merged.alive and (merged.error is None or (is_answer(view.get("error")) > is_answer(merged.error))):
+        if merged.error is None or is_answer(view.get("error")) > is_answer(merged.error):
             merged.error = view.get("error")
+    believed = _believed([view for _host, view in views.get(name, ()) if view.get("reachable")])
+    if believed is not None:
+        merged.alive, merged.view, merged.error = True, dict(believed), None
     primary = merged.view.get("primary")
     if primary:
         merged.follows = names.get(
@@ -123,6 +125,14 @@ def _node(node: Mapping[str, Any], evidence: Evidence, views: Views, names: Mapp
         )
         merged.link_up = bool(primary.get("link_up"))
     return merged
+
+
+def _believed(views: Sequence[Mapping[str, Any]]) -> Optional[Mapping[str, Any]]:
+    """What a server says of itself, as most vantage points heard it, its own host first: no single host's lie about
+    its own server counts against what all others have seen."""
+    told = [(str(view.get("role")), str(view.get("primary") and view["primary"].get("host"))) for view in views]
+    often = Counter(told)
+    return next((view for view, said in zip(views, told) if often[said] == max(often.values())), None)
 
 
 def _watcher(peer: Mapping[str, Any], evidence: Evidence, views: Views, names: Mapping[Any, str]) -> Watcher:
