@@ -66,6 +66,10 @@ options:
     elements: dict
     default: []
     suboptions: *entry
+  only_owned:
+    description: Change files only where the mark of Lifeline says that it made this thing on this host; else fail.
+    type: str
+    choices: [server, sentinel, units]
 attributes:
   check_mode:
     description: Says exactly what would change and touches nothing; commands in O(files[].validate) are not run.
@@ -145,6 +149,7 @@ def entry_spec(secret):
 
 def main():
     spec = {"files": entry_spec(secret=False), "secret_files": entry_spec(secret=True)}
+    spec["only_owned"] = {"type": "str", "choices": ["server", "sentinel", "units"]}
     run(AnsibleModule(spec, supports_check_mode=True), work, shown=("files", "secret_files"))
 
 

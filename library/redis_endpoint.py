@@ -34,6 +34,10 @@ options:
   unit:
     description: All of the unit file.
     type: str
+  only_owned:
+    description: Bring the endpoint back only where the mark of Lifeline says that it made one on this host; else fail.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Says exactly what would change and touches nothing. The configuration is checked if HAProxy is there.
@@ -78,6 +82,7 @@ def main():
         "config": {"type": "str", "no_log": True},
         "ca": {"type": "str"},
         "unit": {"type": "str"},
+        "only_owned": {"type": "bool", "default": False},
     }
     run(AnsibleModule(spec, required_if=[("state", "present", ("config", "unit"))], supports_check_mode=True), work)
 

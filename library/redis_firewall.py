@@ -57,6 +57,11 @@ options:
       - The port of the SSH session that runs the module is found and refused in any case.
     type: int
     default: 22
+  only_owned:
+    description:
+      - Bring the table back only where the mark of Lifeline says that it made one on this host, and fail elsewhere.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Says exactly what would change; the live ruleset and the disk are not touched.
@@ -113,6 +118,7 @@ def main():
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "services": {"type": "list", "elements": "dict", "default": [], "options": service},
         "ssh_port": {"type": "int", "default": 22},
+        "only_owned": {"type": "bool", "default": False},
     }
     run(AnsibleModule(spec, supports_check_mode=True), work)
 

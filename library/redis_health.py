@@ -119,6 +119,11 @@ options:
   endpoint_name:
     description: Name that role redis_endpoint gave the HAProxy of this host.
     type: str
+  binds:
+    description: Addresses with ports of this host, such as V(127.0.0.1:6379), whose holders are wanted.
+    type: list
+    elements: str
+    default: []
   key_prefix:
     description: What RQ's keys begin with.
     type: str
@@ -285,6 +290,11 @@ evidence:
       description: The same for the port of this host's sentinel in O(sentinels).
       type: dict
       sample: {number: 26379, state: free, pid: null, name: "", exe: "", unit: ""}
+    binds:
+      description: The same for each of O(binds).
+      type: dict
+      sample: {"127.0.0.1:6379": {number: 6379, state: held, pid: 77, name: haproxy, exe: /usr/sbin/haproxy,
+                                  unit: redis-endpoint.service}}
     holdings:
       description:
         - Every server of the Redis family that runs on the host, and every snapshot and append-only file in the folders
@@ -423,6 +433,7 @@ def main():
             "key_file": {"type": "path", "no_log": False},
             "services": {"type": "list", "elements": "dict", "default": []},
             "endpoint_name": {"type": "str"},
+            "binds": {"type": "list", "elements": "str", "default": []},
             "key_prefix": {"type": "str", "default": "rq", "no_log": False},
             "session_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             **credentials_spec(),

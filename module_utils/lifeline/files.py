@@ -18,7 +18,7 @@ import subprocess
 from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Optional
 
-from . import atomic
+from . import atomic, ownership
 from .config import checked, drift, edited
 from .errors import LifelineError
 
@@ -70,6 +70,8 @@ class Change:
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Bring all files to their wanted state. Returns changed, changed_paths and diff. Raises LifelineError."""
+    if params.get("only_owned"):
+        ownership.require(params["only_owned"], "its files are not written")
     wanted = read_wanted(params)
     changes: list[Change] = []
     removed: set[str] = set()

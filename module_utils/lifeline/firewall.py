@@ -17,7 +17,7 @@ import socket
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
-from . import commands, files
+from . import commands, files, ownership
 from .commands import GONE, READY
 from .errors import LifelineError
 from .estate import DEFAULT_ESTATE, address, members
@@ -183,7 +183,14 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
         return {"changed": False, "installed": False, "changes": []}
     if not wanted:
         return _remove(check)
+    if params["only_owned"]:
+        ownership.require("firewall", "its rules are not brought back")
     _refuse_ssh(wanted, params["ssh_port"])
+    return _guard(wanted, check)
+
+
+def _guard(wanted: Sequence[Mapping[str, Any]], check: bool) -> dict[str, Any]:
+    """The table as it should be, its file and its unit."""
     rules = render(wanted, resolve(source for service in wanted for source in (*service["peers"], *service["clients"])))
     on_disk = {"files": [dict(one, owner="root", group="root") for one in _files(rules)]}
     written = files.work(on_disk, True)
@@ -290,7 +297,12 @@ def _refuse_ssh(wanted: Sequence[Mapping[str, Any]], configured: Optional[int]) 
 def _remove(check: bool) -> dict[str, Any]:
     """Take away unit, table and files, whichever are there."""
     has_nft = shutil.which("nft") is not None
-    gone = {"files": [{"path": path, "state": "absent"} for path in (RULES, UNIT_FILE)]}
+    gone = {
+        "files": [
+            *({"path": path, "state": "absent"} for path in (RULES, UNIT_FILE)),
+            *ownership.entries(["firewall"], "absent"),
+        ]
+    }
     written = files.work(gone, True)
     changes = [f"remove {path}" for path in written["changed_paths"]]
     diff = written["diff"]
@@ -315,7 +327,7 @@ def _remove(check: bool) -> dict[str, Any]:
 
 def _files(rules: str) -> list[dict[str, Any]]:
     return [
-        {"path": os.path.dirname(RULES), "state": "directory", "mode": "0755"},
+        *ownership.entries(["firewall"]),
         {"path": RULES, "content": rules, "mode": "0640"},
         {"path": UNIT_FILE, "content": _UNIT_TEXT, "mode": "0644"},
     ]

@@ -13,7 +13,7 @@ import shutil
 import socket
 from typing import Any, Sequence
 
-from . import commands, files
+from . import commands, files, ownership
 from .commands import GONE, READY
 from .errors import LifelineError
 from .waiting import until
@@ -54,6 +54,8 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     name = params["name"]
     if params["state"] == "absent":
         return _remove(name, check)
+    if params["only_owned"]:
+        ownership.require("endpoint", "it is not brought back")
     installed = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin") is not None
     if not installed and not check:
         return {"changed": False, "installed": False, "changes": []}
@@ -184,7 +186,12 @@ def _steps(params: dict[str, Any], mark: str) -> list[dict[str, Any]]:
             ]
         },
         {"secret_files": [config]},
-        {"files": [{"path": unit_file(params["name"]), "content": params["unit"], "mode": "0644"}]},
+        {
+            "files": [
+                {"path": unit_file(params["name"]), "content": params["unit"], "mode": "0644"},
+                *ownership.entries(["endpoint"]),
+            ]
+        },
     ]
 
 
@@ -226,7 +233,10 @@ def _remove(name: str, check: bool) -> dict[str, Any]:
     """Take away unit, process and files, whichever are there."""
     unit = f"{name}.service"
     paths = [f"/etc/{name}/haproxy.cfg", f"/etc/{name}/ca.crt", f"/etc/{name}", unit_file(name)]
-    gone = {"secret_files": [{"path": path, "state": "absent"} for path in paths]}
+    gone = {
+        "secret_files": [{"path": path, "state": "absent"} for path in paths],
+        "files": ownership.entries(["endpoint"], "absent"),
+    }
     plan = files.work(gone, True)
     changes = [f"remove {path}" for path in plan["changed_paths"]]
     diff = plan["diff"]

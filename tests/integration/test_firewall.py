@@ -61,9 +61,10 @@ MODULE = """
 import json, sys
 root, params, check = sys.argv[1:4]
 sys.path.insert(0, root)
-from lifeline import commands, errors, firewall
-params, place = json.loads(params), sys.argv[4]
+from lifeline import commands, errors, firewall, ownership
+params, place = {"only_owned": False, **json.loads(params)}, sys.argv[4]
 firewall.RULES, firewall.UNIT_FILE = place + "/rules.nft", place + "/unit"
+ownership.FOLDER = place + "/lifeline/owned"
 present = params["state"] == "present"
 firewall.ssh_ports = lambda: set()
 commands.unit_state = lambda unit: commands.READY if present else commands.GONE
@@ -164,7 +165,7 @@ def test_check_run_again(wire, firewall, tmp_path):
     checked = firewall([SERVICE], check=True)
     assert checked["changes"][-1] == "load table inet lifeline_redis"
     assert inside(wire[0], "nft", "list", "ruleset") == ""
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     done = firewall([SERVICE])
     assert (done["changes"], done["diff"]) == (checked["changes"], checked["diff"])
     again = firewall([SERVICE])
@@ -214,7 +215,7 @@ def test_other_tables_survive_and_absent_leaves_nothing(wire, firewall, tmp_path
     assert inside(wire[0], "nft", "list", "ruleset") == before
     firewall([SERVICE], state="absent")
     assert inside(wire[0], "nft", "list", "ruleset") == mine
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert firewall([SERVICE], state="absent")["changed"] is False
 
 

@@ -16,6 +16,15 @@ import yaml
 from lab import ROOT, Lab
 
 T = TypeVar("T")
+# Files with their content, owner and mode; rules; units; packages.
+MANIFEST = """
+find /etc /usr/local -xdev -type f ! -path /etc/resolv.conf -exec sha256sum {} + | sort -k2
+find /etc /usr/local /var/lib/redis /var/log/redis -xdev -printf '%p %m %u %g %l\\n' 2>&1 | sort
+nft list ruleset 2>&1; systemctl list-unit-files --no-pager --no-legend
+systemctl is-active redis-firewall redis-endpoint redis-server@main redis-sentinel haproxy nftables
+dpkg -l
+true
+"""
 PROBE = Path(__file__).with_name("probe.py").read_text()
 
 
@@ -80,6 +89,10 @@ class Scene(Lab):
             Estate(name, flavour, members("redis", name), members("sentinel", name), members("app", name))
             for name, flavour in flavours.items()
         ]
+
+    def manifest(self, host: str) -> str:
+        """All that provisioning could change on a host: files, the firewall, units, packages."""
+        return self.on(host, "sh", "-c", MANIFEST)
 
     def probe(self, host: str, what: str, **options: Any) -> Any:
         """What function ``what`` of probe.py returns on a host. Secrets go through standard input."""

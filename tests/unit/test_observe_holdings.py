@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from lifeline.observe import holdings, owned, running
+from lifeline import ownership
+from lifeline.observe import holdings, running
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 ANY4, LOOP4, ANY6 = "00000000", "0100007F", "0" * 32
@@ -59,8 +60,8 @@ class Host:
         if pid:
             self.link(f"proc/{pid}/fd/{port}", f"socket:[{inode}]")
 
-    def look(self, port: Optional[int] = 6379, sentinel: Optional[int] = None) -> dict[str, Any]:
-        return holdings.look(port, sentinel, str(self.root))
+    def look(self, port: Optional[int] = 6379, sentinel: Optional[int] = None, **more: Any) -> dict[str, Any]:
+        return holdings.look(port, sentinel, root=str(self.root), **more)
 
 
 @pytest.fixture
@@ -86,6 +87,20 @@ def test_A7_the_holder_of_the_port_is_told_whatever_it_is(host: Host, address: s
         "unit": "billing.service",
     }
     assert (seen["sentinel_port"]["state"], seen["holdings"]["servers"]) == ("free", [])
+
+
+def test_an_address_is_held_only_by_what_would_be_in_its_way(host: Host) -> None:
+    host.process(40, "redis-server")
+    host.listens(40, 6379, "0B0200C0")
+    host.listens(40, 7000)
+    binds = ["127.0.0.1:6379", "192.0.2.11:6379", "[::1]:7000", "*:6379", "unix@/run/x.sock"]
+    held = {bind: port["state"] for bind, port in host.look(binds=binds)["binds"].items()}
+    assert held == {
+        "127.0.0.1:6379": "free",
+        "192.0.2.11:6379": "held",
+        "[::1]:7000": "held",
+        "*:6379": "held",
+    }
 
 
 def test_a_port_is_free_only_where_the_kernel_says_so(host: Host) -> None:
@@ -213,10 +228,10 @@ def test_A8_only_what_root_alone_can_write_is_a_mark(host: Host) -> None:
     """
     assert host.look()["owned"] == []
     for thing in ("server", "firewall", "acl", "nonsense"):
-        host.write(owned.path_of(thing).lstrip("/"), "{}")
-    assert host.look()["owned"] == ["firewall", "server", "acl"]
-    os.chmod(host.root / owned.path_of("acl").lstrip("/"), 0o664)
-    os.chown(host.root / owned.path_of("server").lstrip("/"), 12345, 0)
+        host.write(ownership.path_of(thing).lstrip("/"), "{}")
+    assert host.look()["owned"] == ["server", "firewall", "acl"]
+    os.chmod(host.root / ownership.path_of("acl").lstrip("/"), 0o664)
+    os.chown(host.root / ownership.path_of("server").lstrip("/"), 12345, 0)
     assert host.look()["owned"] == ["firewall"]
-    os.chmod(host.root / owned.FOLDER.lstrip("/"), 0o777)
+    os.chmod(host.root / ownership.FOLDER.lstrip("/"), 0o777)
     assert host.look()["owned"] == []

@@ -13,12 +13,13 @@ import os
 import re
 import stat
 import time
-from typing import Any, Iterable, Optional
+from typing import Any, Iterable, Optional, Sequence
 
+from .. import ownership
 from ..config import directives
-from . import owned
 from .files import rdb_keyless
 from .running import SERVER, Process, Running
+from .sockets import place_of
 
 # The distribution's folders.
 CONFIG_FOLDERS = ("etc/redis", "etc/valkey")
@@ -38,12 +39,15 @@ _EXEC = re.compile(r"^[ \t]*ExecStart[ \t]*=[ \t]*[-@:+!]*(.+)$", re.MULTILINE)
 _WORKING = re.compile(r"^[ \t]*WorkingDirectory[ \t]*=[ \t]*[-~]*(/\S*)", re.MULTILINE)
 
 
-def look(port: Optional[int], sentinel_port: Optional[int], root: str = "/") -> dict[str, Any]:
-    """``{port, sentinel_port, holdings, owned}``; the first two only where a number was given.
+def look(
+    port: Optional[int], sentinel_port: Optional[int], binds: Sequence[str] = (), root: str = "/"
+) -> dict[str, Any]:
+    """``{port, sentinel_port, binds, holdings, owned}``; the first two only where a number was given.
 
-    ``port``: see ``Running.port``. ``holdings``: ``{complete, servers, data}``; ``servers`` are ``{pid, name, exe,
-    unit, port, ports, config, dir}`` of every running server, ``data`` are ``{path, kind, size, age_s, empty}`` of
-    every RDB and AOF; ``empty``: it surely holds no key. ``owned``: see ``owned.things``.
+    ``port``: see ``Running.port``; ``binds``: the same by address. ``holdings``: ``{complete, servers, data}``;
+    ``servers`` are ``{pid, name, exe, unit, port, ports, config, dir}`` of every running server, ``data`` are ``{path,
+    kind, size, age_s, empty}`` of every RDB and AOF; ``empty``: it surely holds no key. ``owned``: see
+    ``ownership.owned``.
     """
     running = Running(root)
     servers = running.servers()
@@ -51,11 +55,15 @@ def look(port: Optional[int], sentinel_port: Optional[int], root: str = "/") -> 
     for name, number in (("port", port), ("sentinel_port", sentinel_port)):
         if number:
             found[name] = running.port(number, servers)
+    if binds:
+        found["binds"] = {
+            bind: running.port(place[1], servers, place[0]) for bind in binds if (place := place_of(bind))
+        }
     disk = _Disk(root)
     rows = [_row(one, disk.config_of(one), port) for one in servers]
     data = disk.data(servers)
     found["holdings"] = {"complete": running.complete and disk.complete, "servers": rows, "data": data}
-    found["owned"] = owned.things(root)
+    found["owned"] = ownership.owned(root)
     return found
 
 

@@ -178,7 +178,7 @@ def _holdings(params: Mapping[str, Any]) -> dict[str, Any]:
     """Who holds the ports of this host's own members, and what the host holds."""
     own = {option: _own(params, option) for option in ("nodes", "sentinels")}
     ports = {option: peer.port if peer else None for option, peer in own.items()}
-    return holdings.look(ports["nodes"], ports["sentinels"])
+    return holdings.look(ports["nodes"], ports["sentinels"], params["binds"])
 
 
 def _network(params: Mapping[str, Any], used: Any) -> dict[str, Section]:

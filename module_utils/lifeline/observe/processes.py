@@ -11,11 +11,11 @@ from typing import Any, Iterable, Mapping, Optional
 
 from . import cgroup
 from .shell import read
+from .sockets import listeners
 from .system import SAMPLE_S
 from .values import number
 
 _STATUS = {"State": "state", "VmRSS": "rss_kb", "VmSwap": "swap_kb", "Threads": "threads", "THP_enabled": "thp"}
-_LISTEN = "0A"
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -113,15 +113,7 @@ def holders(ports: Iterable[int], units: Mapping[str, Mapping[str, Any]]) -> dic
 
 def parse_listeners(text: str) -> dict[str, int]:
     """``{inode: port}`` of the sockets of /proc/net/tcp that listen."""
-    found = {}
-    for line in text.splitlines()[1:]:
-        words = line.split()
-        if len(words) > 9 and words[3] == _LISTEN:
-            try:
-                found[words[9]] = int(words[1].rpartition(":")[2], 16)
-            except ValueError:
-                continue
-    return found
+    return {inode: port for inode, (_, port) in listeners(text).items()}
 
 
 def _owners(sockets: Mapping[str, int]) -> dict[int, dict[str, Any]]:

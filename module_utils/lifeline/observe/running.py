@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Optional
 
-from .processes import parse_listeners
 from .shell import read
+from .sockets import Place, listeners, overlap
 
 # How long, and at how many processes, one look may go on.
 SECONDS = 1.0
@@ -59,26 +59,26 @@ class Running:
         self._readable = False
         self.sockets = self._listeners()
 
-    def _listeners(self) -> dict[str, int]:
-        """``{inode: port}`` of this network's sockets that listen."""
-        found: dict[str, int] = {}
+    def _listeners(self) -> dict[str, Place]:
+        """``{inode: (address, port)}`` of this network's sockets that listen."""
+        found: dict[str, Place] = {}
         for family in ("tcp", "tcp6"):
             path = os.path.join(self.proc, "net", family)
             text = read(path, 4 << 20)
             self._readable = self._readable or bool(text)
             if not text and (family == "tcp" or os.path.exists(path)):
                 self.complete = False
-            found.update(parse_listeners(text))
+            found.update(listeners(text))
         return found
 
-    def port(self, number: int, servers: list[Process]) -> dict[str, Any]:
-        """``{number, state, pid, name, exe, unit}``: who holds a port on any address of this host.
+    def port(self, number: int, servers: list[Process], address: str = "*") -> dict[str, Any]:
+        """``{number, state, pid, name, exe, unit}``: who holds a port on an address (any) of this host.
 
         ``unknown`` where the kernel does not say, or where a server in a container has the port in a network of its
         own: whether it is handed on from here cannot be told.
         """
         found = {"number": number, "state": "free", "pid": None, "name": "", "exe": "", "unit": ""}
-        inodes = {inode for inode, port in self.sockets.items() if port == number}
+        inodes = {inode for inode, (place, port) in self.sockets.items() if port == number and overlap(place, address)}
         apart = next((one for one in servers if not one.same_network and number in one.ports), None)
         if not inodes and apart is None:
             return {**found, "state": "free" if self._readable and self.complete else "unknown"}
@@ -112,13 +112,13 @@ class Running:
         if inodes is None:
             self.complete = False
         listening = self.sockets if one.same_network else self._sockets_of(pid)
-        one.ports = sorted({port for inode, port in listening.items() if inode in (inodes or ())})
+        one.ports = sorted({port for inode, (_, port) in listening.items() if inode in (inodes or ())})
         return one
 
-    def _sockets_of(self, pid: int) -> dict[str, int]:
+    def _sockets_of(self, pid: int) -> dict[str, Place]:
         texts = [read(self._of(pid, f"net/{family}"), 1 << 20) for family in ("tcp", "tcp6")]
         self.complete = self.complete and any(texts)
-        return {inode: port for text in texts for inode, port in parse_listeners(text).items()}
+        return {inode: place for text in texts for inode, place in listeners(text).items()}
 
     def process(self, pid: int) -> Optional[Process]:
         """What the kernel says of one process; None when it is gone."""

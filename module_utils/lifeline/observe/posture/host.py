@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import grp
-import ipaddress
 import json
 import os
 import pwd
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from ..shell import output, read
+from ..sockets import LISTENS, address_of
 
 KERNEL = {
     "overcommit_memory": "/proc/sys/vm/overcommit_memory",
@@ -57,24 +57,11 @@ def parse_tcp(text: str) -> list[dict[str, Any]]:
     found = {}
     for line in text.splitlines()[1:]:
         words = line.split()
-        if len(words) > 3 and words[3] == "0A" and ":" in words[1]:
+        if len(words) > 3 and words[3] == LISTENS and ":" in words[1]:
             place, _, port = words[1].rpartition(":")
-            row = {"address": _address(place), "port": int(port, 16)}
+            row = {"address": address_of(place), "port": int(port, 16)}
             found[(row["address"], row["port"])] = row
     return list(found.values())
-
-
-def _address(digits: str) -> str:
-    """The kernel writes 32-bit words in the machine's order; here: little endian."""
-    if set(digits) == {"0"}:
-        return "*" if len(digits) == 8 else "::"
-    words = [digits[at : at + 8] for at in range(0, len(digits), 8)]
-    octets = b"".join(bytes.fromhex(word)[::-1] for word in words)
-    if len(octets) == 4:
-        return ".".join(str(octet) for octet in octets)
-    if octets[:12] == b"\0" * 10 + b"\xff\xff":
-        return ".".join(str(octet) for octet in octets[12:])
-    return str(ipaddress.IPv6Address(octets))
 
 
 def files(paths: Mapping[str, str]) -> dict[str, dict[str, Any]]:
