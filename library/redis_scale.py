@@ -35,7 +35,9 @@ options:
     type: int
     default: 50
   unit:
-    description: systemd unit of the server, for the limit of open files. Empty changes the running process only.
+    description:
+      - systemd unit of the server, for the limit of open files. Empty changes the running process only, and so does a
+        unit on a host whose server Lifeline did not set up.
     type: str
     default: ""
 attributes:

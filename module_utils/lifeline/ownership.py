@@ -77,7 +77,7 @@ def _roots(path: str, is_kind: Callable[[int], bool]) -> bool:
     return is_kind(state.st_mode) and state.st_uid == 0 and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def has(evidence: Mapping[str, Any], thing: str) -> bool:
-    """Whether a host's evidence says that a thing there is Lifeline's. Evidence that does not say proves nothing."""
-    said = evidence.get("owned")
-    return isinstance(said, (list, tuple)) and thing in said
+def said(evidence: Mapping[str, Any]) -> list[str]:
+    """What a host's evidence says that Lifeline made there. Evidence that does not say proves nothing."""
+    named = evidence.get("owned")
+    return [thing for thing in THINGS if isinstance(named, (list, tuple)) and thing in named]

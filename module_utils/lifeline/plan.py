@@ -19,6 +19,7 @@ from .remedies import (
     NEED_AN_ANSWER,
     NEED_PEERS,
     WAITS,
+    needs_mark,
     rung,
     title,
 )
@@ -151,12 +152,14 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
         elif finding.task in NEED_A_PRIMARY and topology.primary is None and len(topology.nodes) > 1:
             continue  # whom it follows is not known yet; the next look may tell
         else:
-            able = [host for host in hosts if _can_be_done(topology, finding.task, host)]
+            strange = [host for host in hosts if _is_strange(topology, finding.task, host)]
+            plan.todo += [_by_hand(finding, host) for host in strange]
+            able = [host for host in hosts if host not in strange and _can_be_done(topology, finding.task, host)]
             able = [host for host in able if f"{finding.task}@{host}" not in tried]
             mended = bool(able) or mended
             for host in able:
                 _add(plan, Action(finding.task, host, finding.title.lower(), dict(finding.data)))
-            if not able:
+            if not able and not strange:
                 plan.todo.append(_for_a_person(finding))
     plan.actions.sort(key=lambda action: rung(action.remedy))
     if mended and plan.verdict != ACT:
@@ -166,6 +169,19 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
 
 def _for_a_person(finding: Finding) -> str:
     return f"{finding.where}: {finding.title.lower()}. {finding.remedy} {finding.avoid}".strip()
+
+
+def _is_strange(topology: Topology, task: str, host: str) -> bool:
+    """Whether a remedy would rewrite what Lifeline did not make on a host, or what nobody knows that it made."""
+    thing = needs_mark(task)
+    return bool(thing) and host not in topology.silent_hosts and thing not in topology.owned.get(host, ())
+
+
+def _by_hand(finding: Finding, host: str) -> str:
+    return (
+        f"{host}: {finding.title.lower()}. Lifeline has no mark on this host that it set up its "
+        f"{needs_mark(finding.task)}, so it changes nothing there: repair it by hand. {finding.avoid}"
+    ).strip()
 
 
 def _add(plan: Plan, action: Action) -> None:

@@ -32,9 +32,9 @@ def host_problems(own: Mapping[str, Any]) -> list[str]:
     """Why a server's or sentinel's host is left as it is, one sentence each.
 
     ``own``: ``{host, estate, flavour, configures (whether files and units would be written), server, sentinel (whether
-    it is one), evidence, topology, unit, sentinel_unit,
-    distribution_unit, free_disk_mb, platform_file, found}``; ``found`` is ``{units, pristine, seeded, data, made}`` of
-    the host as it was looked at: ``made`` are the things whose own file shows that an earlier release made them.
+    it is one), evidence, topology, unit, sentinel_unit, distribution_unit, free_disk_mb, platform_file, found}``;
+    ``found`` is ``{units, pristine, seeded, data, made}`` of the host as it was looked at; ``made``: the things whose
+    own file shows that an earlier release made them.
     """
     said = Facts(own)
     problems = [_full_disk(said), _unclear(said), _unknown_platform(said)]

@@ -21,26 +21,35 @@ CLIENTS = 50  # those who use it
 
 @dataclass(frozen=True)
 class Remedy:
-    """One remedy. ``title`` is what a plan says it does."""
+    """One remedy. ``title`` is what a plan says it does. ``needs_mark``: the thing that it rewrites, which has to be
+    Lifeline's on that host (``ownership``); empty where it goes through what is there."""
 
     id: str
     rung: int
     title: str
+    needs_mark: str = ""
 
 
 REMEDIES: tuple[Remedy, ...] = (
-    Remedy("restore_files", MEND, "give the server's files their owners, modes and contents back"),
-    Remedy("reseed_config", MEND, "put the broken configuration aside and write the inventory's"),
-    Remedy("configure_server", MEND, "bring the running server to the inventory's settings, users and certificate"),
-    Remedy("configure_sentinel", UNJAM, "give the sentinel its files, passwords and the live primary"),
-    Remedy("renew_logins", ADMIT, "bring users and passwords of the host's server and sentinel to the inventory's"),
-    Remedy("patient_start", MEND, "let it load for up to an hour at its starts, until the host boots"),
+    Remedy("restore_files", MEND, "give the server's files their owners, modes and contents back", "server"),
+    Remedy("reseed_config", MEND, "put the broken configuration aside and write the inventory's", "server"),
+    Remedy(
+        "configure_server",
+        MEND,
+        "bring the running server to the inventory's settings, users and certificate",
+        "server",
+    ),
+    Remedy("configure_sentinel", UNJAM, "give the sentinel its files, passwords and the live primary", "sentinel"),
+    Remedy(
+        "renew_logins", ADMIT, "bring users and passwords of the host's server and sentinel to the inventory's", "acl"
+    ),
+    Remedy("patient_start", MEND, "let it load for up to an hour at its starts, until the host boots", "server"),
     Remedy("scale", MEND, "give the server more room, as far as its host has it"),
     Remedy("kill_script", MEND, "end the script that blocks the server"),
     Remedy("save", MEND, "save the data again, now that it can be"),
     Remedy("rewrite_aof", MEND, "write a whole new append-only file out of memory"),
-    Remedy("start_endpoint", CLIENTS, "give the application host its way to the primary back"),
-    Remedy("firewall", MEND, "bring the host's own firewall rules back"),
+    Remedy("start_endpoint", CLIENTS, "give the application host its way to the primary back", "endpoint"),
+    Remedy("firewall", MEND, "bring the host's own firewall rules back", "firewall"),
     Remedy("start_primary", RETURN, "start the dead primary again"),
     Remedy("start_sentinel", WAKE, "start the sentinel again"),
     Remedy("repoint_sentinel", UNJAM, "point the sentinel at the live primary"),
@@ -84,3 +93,8 @@ def title(identifier: str) -> str:
 def rung(identifier: str) -> int:
     """Where on the ladder a remedy stands."""
     return _BY_ID[identifier].rung if identifier in _BY_ID else MEND
+
+
+def needs_mark(identifier: str) -> str:
+    """The thing that a remedy rewrites and that must be Lifeline's; empty where there is none."""
+    return _BY_ID[identifier].needs_mark if identifier in _BY_ID else ""

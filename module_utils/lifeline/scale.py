@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from . import atomic, memory
+from . import atomic, memory, ownership
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .config import bytes_of
 from .errors import LifelineError
@@ -207,7 +207,8 @@ def _raise_files(pid: int, files: int, unit: Optional[str]) -> None:
     hard = max(files, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1])
     try:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, hard))
-        if unit:
+        # A unit that Lifeline did not write is its owner's: there the limit lasts as long as the process.
+        if unit and "server" in ownership.owned():
             path = Path(SYSTEMD) / f"{unit}.d" / "scaled.conf"  # after the role's own lifeline.conf
             atomic.write(path, drop_in(files), 0o644, (0, 0), make=0o755)
             output(["systemctl", "daemon-reload"], 20.0)

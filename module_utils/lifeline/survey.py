@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any, Collection, Mapping, Optional, Sequence
 
+from . import ownership
 from .facts import Facts
 from .liveness import PING_S, Signs, Traces, data, is_answer, judge, traces, void
 from .topology import (
@@ -62,6 +63,7 @@ def build(
         nodes=merged,
         sentinels=watchers,
         quorum=quorum,
+        owned={host: ownership.said(entry) for host, entry in mine.items()},
     )
     _judge(topology, mine, seen, proven)
     topology.claims = [name for name, node in merged.items() if node.alive and node.role == "primary"]

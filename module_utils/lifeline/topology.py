@@ -128,7 +128,8 @@ class Watcher:
 class Topology:
     """The estate's answer. ``primary`` is the live one; ``last_primary`` who it was when there is none alive.
 
-    ``strangers``: by address outside the inventory that replicas follow or the sentinels name, who hears from it.
+    ``owned``: by host that answered, what Lifeline made there. ``strangers``: by address outside the inventory that
+    replicas follow or the sentinels name, who hears from it.
     """
 
     service: str
@@ -143,6 +144,7 @@ class Topology:
     sentinels: dict[str, Watcher]
     quorum: int = 0
     strangers: dict[str, list[str]] = field(default_factory=dict)
+    owned: dict[str, list[str]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for reports and for Ansible; it shares its parts with this."""

@@ -113,6 +113,7 @@ class Estate:
             "sentinels": copy.deepcopy(watchers),
             "units": {UNIT: dict(unit), "redis-sentinel.service": dict(unit)},
             **self._held(),
+            "owned": ["server", "sentinel", "firewall", "acl", "certificates"],
             "files": {
                 "config": "/etc/redis/redis-main.conf",
                 "dir": "/var/lib/redis/main",
@@ -246,7 +247,7 @@ class Estate:
         """An application host that sees what redis1 sees, and whose application reaches the primary."""
         own = copy.deepcopy(self.evidence[self.names[0]])
         used = {"configured": True, "host": "127.0.0.1", "port": 6379, "user": "application", "reachable": True}
-        self.evidence[name] = {**own, "host": name, "units": {}, "files": {}}
+        self.evidence[name] = {**own, "host": name, "units": {}, "files": {}, "owned": ["endpoint", "units"]}
         self.evidence[name]["application"] = {**used, "role": "primary", "error": ""}
         return self.look(name, **sections)
 
