@@ -96,7 +96,8 @@ def outcome(
         for number in (1, 2)
     }  # fmt: skip
     path = tmp_path_factory.mktemp("broken") / "broken.json"
-    taken = {group: {"hosts": {name: {"redis_estate": "taken", **PASSWORDS}}} for name, group in IN_USE.items()}
+    own = {"redis_estate": "taken", "redis_tls_enabled": False, **PASSWORDS}
+    taken = {group: {"hosts": {name: own}} for name, group in IN_USE.items()}
     path.write_text(json.dumps({"redis": {"hosts": hosts | taken["redis"]["hosts"]}, "app": taken["app"]}))
     done = ansible(
         "ansible-playbook", "-i", str(scene.inventory), "-i", str(path), "playbooks/provision.yml",
