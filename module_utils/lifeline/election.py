@@ -27,8 +27,8 @@ EMPTY_BYTES = 65536
 class Copy:
     """What one server that does not run would load. ``age_s``: seconds since it was last written to.
 
-    ``broken``: why it would not load; empty where it would, or where nobody could tell. ``lost``: bytes at its end that
-    would be dropped. ``marks``: ``observe.copies.append_only_marks``.
+    ``broken``: why it would not load; empty where it would, or where nobody could tell (``unchecked``).
+    ``lost``: bytes at its end that would be dropped. ``marks``: ``observe.copies.append_only_marks``.
     """
 
     name: str
@@ -39,13 +39,15 @@ class Copy:
     offset: Optional[int] = None
     follower: bool = False
     broken: str = ""
+    unchecked: str = ""
     lost: int = 0
     records: int = 0
     marks: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         far = f", offset {self.offset}" if self.offset is not None else ""
-        return f"{self.name} ({self.what} of {self.size} bytes, last written {self.age_s:.0f} s ago{far})"
+        blind = f", not checked: {self.unchecked}" if self.unchecked else ""
+        return f"{self.name} ({self.what} of {self.size} bytes, last written {self.age_s:.0f} s ago{far}{blind})"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ def copy_of(node: Node, unfit: Mapping[str, str] = NOBODY) -> Optional[Copy]:
         broken = f"{check.get('why')}: {lost} bytes in {records} records are behind that" if records else check["why"]
     if not (check.get("ok") is False and check.get("loads")):
         lost = records = 0
-    return replace(found, broken=str(broken), lost=lost, records=records, marks=check.get("marks") or {})
+    blind = str(check.get("why") or "") if check.get("ok") is None else ""
+    marks = check.get("marks") or {}
+    return replace(found, broken=str(broken), unchecked=blind, lost=lost, records=records, marks=marks)
 
 
 # Causes that say of a server that it does not load what lies on its disk.

@@ -38,6 +38,9 @@ _PART = ".part-"
 MOST_FILES = 4096
 _PIECE = 1 << 20
 
+# What is read of a copy to see whether a newer one holds the same, in bytes.
+MOST_COMPARED = 64 << 20
+
 # What stays free beside a copy, in bytes: the server that starts next wants to write too.
 SPARE_BYTES = 8 << 20
 
@@ -356,8 +359,13 @@ def _made(name: str, changed: float) -> float:
 
 
 def _contained(preserved: int, old: str, new: str) -> bool:
-    """Whether a newer copy holds all that an older one does: the same files, append-only ones perhaps longer."""
+    """Whether a newer copy holds all that an older one does: the same files, append-only ones perhaps longer.
+
+    More than ``MOST_COMPARED`` is not read, since somebody waits: such copies go once their jobs were compared.
+    """
     mine, theirs = _files(preserved, old), _files(preserved, new)
+    if sum(state.st_size for state in mine.values()) > MOST_COMPARED:
+        return False
     for place, state in mine.items():
         other = theirs.get(place)
         grows = place[1].endswith(".incr.aof")

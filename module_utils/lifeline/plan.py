@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Mapping, Optional, Sequence
 
-from .election import unfit_copies
+from .election import files_check, unfit_copies
 from .remedies import (
     BRING_BACK,
     BY_TOPOLOGY,
@@ -239,7 +239,10 @@ def _mend(topology: Topology) -> Plan:
                     "follow",
                     node.name,
                     f"its process is dead; starts as a replica of {primary.name}",
-                    {"preserve": node.has_data and not node.files.get("replicaof")},
+                    {
+                        "preserve": node.has_data and not node.files.get("replicaof"),
+                        "fresh": files_check(node).get("loads") is False,
+                    },
                 )
             )
         elif node.dead or (node.unit_down and not node.alive):

@@ -142,3 +142,21 @@ def test_a_plan_does_not_start_what_its_findings_call_damaged(ok: Optional[bool]
     estate.evidence["redis1"]["files"]["check"] = {"aof": {"ok": ok, "loads": ok}}
     found = Finding("aof_corrupt", "The append-only file is corrupt in the middle", "redis1", "critical")
     assert started(make_plan(estate.build(), [found])) == host
+
+
+def test_a_server_whose_copy_does_not_load_comes_back_without_it() -> None:
+    """Started on it as a replica it would fail first; it is moved aside, kept, and the primary's data is copied."""
+    estate = Estate().promote("redis2", 1000).kill("redis1")
+    estate.evidence["redis1"]["files"].update(checked(1.0, "damaged"))
+    (step,) = (step for step in make_plan(estate.build()).actions if step.host == "redis1")
+    assert (step.remedy, step.args.get("fresh")) == ("follow", True)
+    estate.evidence["redis1"]["files"].update(checked(1.0))
+    (step,) = (step for step in make_plan(estate.build()).actions if step.host == "redis1")
+    assert (step.remedy, step.args.get("fresh")) == ("follow", False)
+
+
+def test_a_copy_that_could_not_be_checked_is_started_and_that_is_said() -> None:
+    blind = checked(1.0)
+    blind["check"]["aof"].update(ok=None, loads=None, why="it has 5000000000 bytes, too many to check")
+    plan = plan_of(redis1=blind)
+    assert started(plan) == ["redis1"] and "not checked: it has 5000000000 bytes" in plan.actions[0].why

@@ -18,8 +18,9 @@ from ..atomic import folder
 from ..errors import LifelineError
 from ..folders import regular
 
-# Larger copies are not checked: it would take minutes in which nobody is served.
-MOST_BYTES = 8 << 30
+# Larger copies are not checked, and none for longer: the look that this is part of has to end (redis_look_timeout).
+MOST_BYTES = 4 << 30
+MOST_S = 20.0
 
 # What is read of a damaged file's rest, and of a file's end for its marks, in bytes; how many marks are told.
 MOST_REST = 16 << 20
@@ -62,7 +63,7 @@ def _snapshot(files: Mapping[str, Any], rdb: Mapping[str, Any], account: tuple[i
     size, path = int(rdb["size"]), str(files.get("rdb_path"))
     if size > MOST_BYTES:
         return _verdict(None, size, why=f"it has {size} bytes, too many to check")
-    said = checker.run("rdb", path, account, checker.seconds_for(size))
+    said = checker.run("rdb", path, account, min(MOST_S, checker.seconds_for(size)))
     ok, _keys, why = checker.rdb_keys(said)
     return _verdict(ok, size, file=os.path.basename(path), why=why)
 
@@ -73,7 +74,7 @@ def _append_only(files: Mapping[str, Any], aof: Mapping[str, Any], account: tupl
     marks = append_only_marks(_rest(manifest, names[-1], None, MARKS_BYTES)[0]) if names else {}
     if size > MOST_BYTES:
         return _verdict(None, size, why=f"it has {size} bytes, too many to check", marks=marks)
-    said = checker.run("aof", manifest, account, checker.seconds_for(size))
+    said = checker.run("aof", manifest, account, min(MOST_S, checker.seconds_for(size)))
     if not isinstance(said, checker.Said):
         return _verdict(None, size, why=said, marks=marks)
     damage = damaged(said)
