@@ -163,8 +163,8 @@ def hands_off(topology: Topology, old: Optional[Node]) -> str:
     Nothing is promoted or started beside a server that lives and may be the primary. One that answers nobody while a
     replica hears from it may hang: that is for the sentinels to decide, who fail over only where most of them miss it.
     """
-    by_hearsay = old is not None and not old.refuses and bool(topology.sentinels) and topology.majority
-    if old is not None and old.lives and old.role == "unknown" and (old.alive or not by_hearsay):
+    watched = bool(topology.sentinels) and topology.majority
+    if old is not None and old.lives and old.role == "unknown" and not (old.stuck and watched):
         return (
             f"{old.name}, the primary, is alive: {old.sign}. A failover would make a second primary, so nothing was "
             "changed. Do what the findings say, then run this again."

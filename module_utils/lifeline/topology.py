@@ -86,6 +86,12 @@ class Node:
         return self.liveness.gone
 
     @property
+    def stuck(self) -> bool:
+        """It lives, and serves nobody: only others hear from it, or it answers BUSY for as long as a script runs. The
+        sentinels see to that by themselves."""
+        return self.lives and not self.alive and (not self.refuses or str(self.error).startswith("busy"))
+
+    @property
     def shut(self) -> bool:
         """It refuses the login of whoever asks."""
         return self.refuses and str(self.error).partition(":")[0] in _REFUSALS

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import Any
 
 import pytest
+import redis
 from live_estates import estate, known, options, roles
 from modules import Modules
 from servers import Server, Servers, wait_for
@@ -85,6 +87,30 @@ def test_A1_a_dead_primary_is_still_replaced(redis_server: Servers, run_module: 
     refused = run_module("redis_failover", {**asked, "confirmed_dead": False}, fails=True)
     assert "nothing proves that n1 is dead" in refused["msg"]
     assert run_module("redis_failover", asked)["state"] == "switched"
+
+
+def test_A1_sentinel_is_not_asked_beside_a_primary_that_is_busy(redis_server: Servers, run_module: Modules) -> None:
+    nodes, watchers = estate(redis_server, 3, 60_000)
+    client = nodes[0].client(socket_timeout=30)
+    client.config_set("busy-reply-threshold", 50)
+    loop = "local till = redis.call('TIME')[1] + 4 while redis.call('TIME')[1] + 0 < till do end"
+    script = threading.Thread(target=client.eval, args=(loop, 0))
+    script.start()
+    wait_for(lambda: busy(nodes[0]), "the script being at work")
+    asked = {**options(nodes, watchers), "confirmed_dead": False, "timeout": 20}
+    done = run_module("redis_failover", asked)
+    script.join()
+    assert (done["primary"]["name"], done["commands"]) == ("n1", []), "it came back, and nothing was sent"
+    as_it_was(nodes)
+
+
+def busy(server: Server) -> bool:
+    """Whether a server answers BUSY."""
+    try:
+        server.client().get("key")
+    except redis.ResponseError as error:
+        return "BUSY" in str(error)
+    return False
 
 
 def test_B4_a_claimant_without_a_third_partys_word_is_not_followed(redis_server: Servers, run_module: Modules) -> None:

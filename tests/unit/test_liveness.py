@@ -176,7 +176,7 @@ def test_A1_a_refused_login_is_alive(sentinels: bool) -> None:
 
 
 @pytest.mark.parametrize("sentinels", [False, True])
-@pytest.mark.parametrize("error", ["loading: LOADING", "maxclients: reached", "busy: BUSY", "tls: wrong", DENIED,
+@pytest.mark.parametrize("error", ["loading: LOADING", "maxclients: reached", "noperm: NOPERM", "tls: wrong", DENIED,
                                    "dropped: closed by server", "error: ERR unknown command"])  # fmt: skip
 def test_A1_whatever_it_answers_it_is_alive(error: str, sentinels: bool) -> None:
     plan = make_plan(shut_out(sentinels, error, 3).build(), accepted=Accepted(ANYBODY, -1))
@@ -209,6 +209,14 @@ def test_A1_hearsay_is_left_to_the_sentinels_and_never_confirmed() -> None:
     assert (action.args["mode"], action.args["confirmed_dead"]) == ("sentinel", False)
 
 
+def test_A1_one_that_answers_busy_is_left_to_the_sentinels_too() -> None:
+    busy = "busy: BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+    (action,) = make_plan(Estate().refuse("redis1", busy).build()).actions
+    assert (action.args["mode"], action.args["confirmed_dead"]) == ("sentinel", False)
+    assert candidates.living(Estate().refuse("redis1", busy).build()), "nobody is asked to fail over beside it"
+    assert make_plan(Estate(sentinels=False).refuse("redis1", busy).build()).actions == []
+
+
 def test_A1_what_replicas_heard_before_the_sentinels_missed_it_is_no_life() -> None:
     estate = Estate().refuse("redis1", "timeout: timed out")
     for name in ("redis2", "redis3"):
@@ -228,6 +236,8 @@ def test_A1_the_unplanned_refusals_do_not_believe_the_caller() -> None:
     answers = Estate(sentinels=False).refuse("redis2", AUTH).kill("redis1").build()
     assert "redis2 is alive and does not say whether it is the primary" in candidates.living(answers)[0]
     assert candidates.living(Estate().kill("redis1").build()) == []
+    odd = Estate(sentinels=False).say("redis1", role="boss").build()
+    assert "redis1 is alive" in candidates.living(odd)[0], "a role that no server has is none"
     lost = Estate(sentinels=False).lose("redis1").build()
     assert "nothing proves that redis1 is dead" in candidates.unproven(lost, False, ())[0]
     assert candidates.unproven(lost, True, ()) == candidates.unproven(lost, False, ("redis1",)) == []

@@ -123,11 +123,11 @@ def unplanned_refusals(
 def living(topology: Topology) -> list[str]:
     """Servers that live and may be the primary: then nobody is promoted beside them (R7), whoever calls them dead."""
     old = topology.nodes.get(topology.last_primary or "")
-    found = [f"{old.name} is alive: {old.sign} (R7)"] if old is not None and old.lives and not old.alive else []
+    found = [f"{old.name} is alive: {old.sign} (R7)"] if old is not None and old.lives and old.role == "unknown" else []
     found += [
         f"{node.name} is alive and does not say whether it is the primary: {node.sign} (R7)"
         for node in topology.nodes.values()
-        if node.lives and not node.alive and node is not old and topology.named not in topology.nodes
+        if node.lives and node.role == "unknown" and node is not old and topology.named not in topology.nodes
     ]
     return found
 

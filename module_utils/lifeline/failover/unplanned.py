@@ -85,7 +85,7 @@ class Promotion:
         old = self.topology.nodes.get(self.topology.last_primary or "")
         if self.confirmed_dead and old is not None:
             self.session.proven = [old.name]
-        elif old is not None and old.lives and not old.refuses:
+        elif old is not None and old.stuck:
             if not by_hand:
                 return []
             wait(self._silent, min(PING_S + 1.0, self.session.left()))
@@ -170,9 +170,6 @@ class Promotion:
                     "at the network between them.",
                     commands=self.session.sent,
                 )
-        found = living(self.session.look())
-        if found:
-            raise self._refusal(found)
         return self._ask_until_promoted(command)
 
     def _agreed_down(self, topology: Topology) -> bool:
@@ -188,7 +185,8 @@ class Promotion:
         """The new primary, or None when time runs out.
 
         A sentinel that has just seen the primary go answers NOGOODSLAVE until its view of the replicas is younger than
-        5 s (Sentinel's source; seen in the tests), so it is asked again; meanwhile it may fail over by itself.
+        5 s (Sentinel's source; seen in the tests), so it is asked again; meanwhile it may fail over by itself. Beside a
+        primary that still gives a sign of life it is never asked: what it does then is its own decision.
         """
         next_ask = 0.0
         while self.session.left():
@@ -196,15 +194,17 @@ class Promotion:
             if primary is not None:
                 return primary
             if time.monotonic() >= next_ask:
-                self.session.sent.append(command)
-                accepted = self._ask_failover()
+                accepted = self._ask_failover(command)
                 next_ask = time.monotonic() + (SENTINEL_GRACE_S if accepted else ASK_AGAIN_S)
             time.sleep(POLL_S)
         return None
 
-    def _ask_failover(self) -> bool:
+    def _ask_failover(self, command: str) -> bool:
         """Whether a sentinel took it; one is enough, and a failover under way already is what we want."""
-        self.refused = []
+        self.refused = living(self.session.look())
+        if self.refused:
+            return False
+        self.session.sent.append(command)
         for watcher in self.topology.watchers_alive:
             if not watcher.view.get("quorum_ok"):
                 self.refused.append(f"{watcher.name}: {watcher.view.get('quorum_text')}")
