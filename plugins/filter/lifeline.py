@@ -34,7 +34,7 @@ def said(
 
 
 def shown(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for what makes texts for the terminal, of which a host or server may have had a part."""
+    """``on_plain_data`` for what makes texts for the terminal, of which a host or server may have had a part."""
 
     def door(*values: Any) -> Any:
         return clean_all(on_plain_data(function)(*values))

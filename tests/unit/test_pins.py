@@ -1,0 +1,35 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a development environment is made of."""
+
+from __future__ import annotations
+
+import re
+
+import install
+import pytest
+from modules import ROOT
+
+FILES = sorted((ROOT / "constraints").glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_B14_every_pin_has_the_digests_of_its_files(path: object) -> None:
+    """Before: versions were pinned without hashes, so a mirror could hand out anything under their names.
+
+    Now: pip takes only files whose digests are in the list, and nothing that is not in it.
+    """
+    text = path.read_text()  # type: ignore[attr-defined]
+    pins = re.findall(r"^([\w.-]+)==\S+((?: \\\n +--hash=sha256:[0-9a-f]{64})+)$", text, flags=re.MULTILINE)
+    lines = [line for line in text.splitlines() if not line.startswith(("#", " "))]
+    assert len(pins) == len(lines) > 50
+    names = {re.sub(r"[-_.]+", "-", name).lower() for name, _ in pins}
+    assert {re.match(r"[\w.-]+", wanted)[0].lower() for wanted in install.requirements()} <= names
+
+
+def test_a_list_is_installed_with_its_digests_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(install.subprocess, "run", lambda command, **_: commands.append(command))
+    install.install("python", "constraints/python3.11.txt")
+    assert {"--require-hashes", "--no-deps"} <= set(commands[0])
+    assert all("--no-index" in command or "check" in command for command in commands[1:])
