@@ -281,7 +281,7 @@ evidence:
       sample: {aof_configured: true, replicaof: null, aof: {size: 1048576, manifest: true, missing: []}}
     port:
       description:
-        - Who holds the port of this host's server in O(nodes), on any address of the host. RV(evidence.port.state) is
+        - Who holds the port of this host's server in O(nodes), on any address of the host. C(evidence.port.state) is
           V(held), V(free) or V(unknown). With a server of this host in O(nodes).
       type: dict
       sample: {number: 6379, state: held, pid: 612, name: redis-server, exe: /usr/bin/redis-check-rdb,
@@ -298,7 +298,7 @@ evidence:
     holdings:
       description:
         - Every server of the Redis family that runs on the host, and every snapshot and append-only file in the folders
-          that processes, units, configuration files and the distribution name. RV(evidence.holdings.complete) is false
+          that processes, units, configuration files and the distribution name. C(evidence.holdings.complete) is false
           where anything could not be looked at.
       type: dict
       sample: {complete: true, data: [{path: /var/lib/redis/dump.rdb, kind: rdb, size: 88, age_s: 60.0, empty: true}],
