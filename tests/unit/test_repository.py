@@ -26,7 +26,10 @@ REGISTRIES = re.compile(
         )
     )
 )  # fmt: skip
-SECRET = re.compile(r"\b(redis_password_\w+|\w*_password\b|__redis_login)")
+SECRET = re.compile(
+    r"\b(redis_password_\w+|\w*_password\b|__redis_login|\w+_webhook(_url|_headers)?\b|rq_services_environment\b"
+    r"|rq_services_redis_url|redis_tls_key_src|redis_server_users)"
+)
 
 # Modules that write their arguments where they can be seen: the process list, the diff or the screen.
 TALKATIVE = ("command", "shell", "raw", "debug", "copy", "template", "lineinfile", "blockinfile", "set_fact", "uri")
@@ -117,7 +120,11 @@ def test_no_task_waits_or_looks_away() -> None:
             assert not re.search(r"\bsleep \d", str(task.arguments)), f"{task}: wait for a condition instead"
 
 
-def test_no_task_shows_a_secret() -> None:
+def test_B2_no_task_shows_a_secret() -> None:
+    """Before: only passwords were looked for in the arguments of tasks that show or log them.
+
+    Now: addresses of web hooks, environments, URLs and keys too.
+    """
     for task in tasks():
         if task.module.rpartition(".")[2] in TALKATIVE and SECRET.search(str(task.arguments)):
             assert task.keywords.get("no_log") is True, f"{task}: needs no_log, or a module that hides its options"
