@@ -141,6 +141,8 @@ def planted(options: dict[str, Any]) -> dict[str, Any]:
         elif option.get("required"):
             plain = {"str": "x", "path": "/nonexistent", "int": 1, "float": 1, "bool": True, "list": [], "dict": {}}
             found[name] = option["choices"][0] if option.get("choices") else plain[kind]
+    if "content" in found:
+        found.pop("settings", None)  # a file has the one or the other
     return found
 
 
