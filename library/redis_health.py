@@ -78,6 +78,14 @@ options:
     type: str
     choices: [brief, full, posture]
     default: brief
+  details_user:
+    description:
+      - Who asks this host's own server for what O(login_user) may not ask, its settings, slow commands and users.
+        Nobody else's server is asked as this user.
+    type: str
+  details_password:
+    description: Password of O(details_user).
+    type: str
   unix_socket:
     description: The host's own server is asked through this socket where its port does not do.
     type: path
@@ -421,6 +429,8 @@ def main():
                     },
                 }
             ),
+            "details_user": {"type": "str"},
+            "details_password": {"type": "str", "no_log": True},
             "unix_socket": {"type": "path"},
             "server_log": {"type": "path"},
             "sentinel_log": {"type": "path"},

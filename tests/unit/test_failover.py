@@ -11,10 +11,12 @@ import pytest
 from estates import Estate
 from hypothesis import given
 from hypothesis import strategies as st
+from lifeline import sentinel_rights
 from lifeline.failover import candidates
 from lifeline.failover.tidy import leftovers, untouched
 from lifeline.liveness import PING_S
 from lifeline.topology import Topology
+from repository import load
 
 Change = Callable[[Estate], Any]
 
@@ -246,12 +248,17 @@ def test_a_node_is_untouched_until_its_first_own_write() -> None:
     assert not untouched({"replid": ""}, {"replid2": "", "offset": 0, "second_offset": 1})
 
 
-@pytest.mark.parametrize(
-    ("versions", "known"), [(["9.0.1"], True), (["9.0.1", "8.1.4"], False), ([""], False), ([], False)]
-)
-def test_coordinated_failover_needs_valkey_9_everywhere(versions: list[str], known: bool) -> None:
-    assert candidates.coordinated([{"valkey_version": text} for text in versions]) == known
-    assert not candidates.coordinated([{"redis_version": "9.0.0"}])
+def test_A14_one_table_says_what_sentinels_user_needs(root: Path) -> None:
+    """Before: on Valkey 9 `SENTINEL FAILOVER ... COORDINATED` was used, which Lifeline's ACL rules turn into nothing.
+
+    Now: Lifeline's own sequence everywhere; roles and controls follow one table of rights by version.
+    """
+    code = "".join(path.read_text() for path in (root / "module_utils" / "lifeline" / "failover").glob("*.py"))
+    assert '"COORDINATED"' not in code
+    rules = load(root / "roles" / "redis_server" / "vars" / "main.yml")["__redis_server_acl_rules"]["sentinel"]
+    assert " ".join(rules).split() == ["-@all", *(f"+{command}" for command in sentinel_rights.NEEDED)]
+    assert "failover" in sentinel_rights.tolerated("9.1.2")
+    assert sentinel_rights.tolerated("8.1.1") == sentinel_rights.tolerated("") == frozenset()
 
 
 def test_commands_that_destroy_are_never_sent(root: Path) -> None:

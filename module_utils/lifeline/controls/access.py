@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from ..facts import Facts
+from ..sentinel_rights import NEEDED, tolerated
 from .base import (
     ESTATE,
     HIGH,
@@ -27,7 +28,6 @@ from .rights import (
     ADMIN,
     DESTRUCTIVE,
     REPLICA,
-    SENTINEL,
     allowed,
     channels,
     keys,
@@ -75,7 +75,7 @@ def application_rights(subject: Subject) -> Outcome:
 
 def subject_exempt(subject: Subject, name: str) -> frozenset[str]:
     """What a user that only looks may ask, beside what applications may."""
-    watching = ("config|get", "acl|list", "client|list", "role")
+    watching = ("acl|list", "client|list", "role")  # CONFIG GET tells the replicas' password, and so all data
     return frozenset(watching) if name in subject.policy.texts("watching_users") else frozenset()
 
 
@@ -101,7 +101,8 @@ def sentinel_rights(subject: Subject) -> Outcome:
         if not user:
             problems.append(f"user {name}, which sentinels log in as, does not exist")
             continue
-        missing, excess = SENTINEL - allowed(user), allowed(user) - SENTINEL
+        needed, more = frozenset(NEEDED), tolerated(subject.redis.maybe("info").text("valkey_version"))
+        missing, excess = needed - allowed(user), allowed(user) - needed - more
         problems += [f"user {name} may not run {listed(missing)}, which Sentinel needs"] if missing else []
         problems += [f"user {name} may run {listed(excess)}, which Sentinel does not need"] if excess else []
         problems += (

@@ -20,6 +20,8 @@ _CATEGORIES = {
     "bgrewriteaof": "admin slow dangerous",
     "client|kill": "admin slow dangerous connection",
     "client|list": "admin slow dangerous connection",
+    "client|pause": "admin slow dangerous connection",
+    "client|unpause": "admin slow dangerous connection",
     "client|setname": "slow connection",
     "cluster|reset": "admin slow dangerous",
     "config|get": "admin slow dangerous",
@@ -79,10 +81,6 @@ DESTRUCTIVE = frozenset(
         "swapdb",
     )
 )
-SENTINEL = frozenset(
-    ("multi", "slaveof", "ping", "exec", "subscribe", "config|rewrite", "role", "publish", "info", "client|setname",
-     "client|kill", "script|kill")
-)  # fmt: skip
 REPLICA = frozenset(("psync", "replconf", "ping"))
 HELLO = "__sentinel__:hello"
 

@@ -7,9 +7,9 @@ Each refusal is one sentence that ends in the number of the rule behind it (docs
 
 from __future__ import annotations
 
-import re
 from typing import Any, Collection, Mapping, Optional, Sequence
 
+from ..facts import version
 from ..restore import good_replicas
 from ..topology import MAX_OFFSET, Node, Topology, Watcher
 
@@ -255,16 +255,6 @@ def _stable(topology: Topology, seconds: float, links: Mapping[str, int]) -> lis
 def down_after_ms(topology: Topology) -> int:
     """The shortest down-after of the sentinels, in milliseconds; 0 without sentinels."""
     return min((int(one.view.get("down_after_ms", 0)) for one in topology.watchers_alive), default=0)
-
-
-def version(text: Any) -> tuple[int, ...]:
-    """``7.0.15`` as something that compares."""
-    return tuple(int(part) for part in re.findall(r"\d+", str(text))[:3])
-
-
-def coordinated(infos: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether these servers and sentinels (their INFO) all know Valkey 9's SENTINEL FAILOVER ... COORDINATED."""
-    return bool(infos) and all(version(info.get("valkey_version", "")) >= (9,) for info in infos)
 
 
 def _priority(node: Node) -> int:

@@ -18,6 +18,7 @@ from . import (
     certificates,
     connections,
     copies,
+    details,
     estate,
     files,
     fleet,
@@ -145,7 +146,8 @@ def _sections(
     if params["sentinel_config"]:
         sections["sentinel_config"] = lambda: watched.look(params["sentinel_config"], params["service"], brief["units"])
     if own is not None and brief["library"]:
-        sections["server"] = lambda: server.look(own, params["unix_socket"], credentials)
+        extra = details.login(params, credentials)
+        sections["server"] = lambda: server.look(own, params["unix_socket"], credentials, extra)
         sections["jobs"] = lambda: _jobs(params, server.ways(own, params["unix_socket"]), credentials, 0)
     if isinstance(used, tuple) and brief["library"] and own is None:
         patient = used[1].with_timeouts(params["patience"], params["patience"])

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any, Mapping, Optional
 
 from ..client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
-from . import clients, cluster
+from . import clients, cluster, details
 from .values import number
 
 # Settings that hold secrets; they are left out of the evidence whole.
@@ -28,19 +28,24 @@ def hopeless(way: Endpoint, why: str) -> bool:
     return bool(way.unix_socket) and why.startswith("timeout")
 
 
-def look(endpoint: Endpoint, socket: Optional[str], credentials: Credentials) -> dict[str, Any]:
+DETAILS = (("CONFIG", "GET", "*"), ("SLOWLOG", "GET", "10"))
+
+
+def look(
+    endpoint: Endpoint, socket: Optional[str], credentials: Credentials, extra: Optional[Credentials] = None
+) -> dict[str, Any]:
     """``{reachable, via, error, info, config, latency, acl_log, slowlog, clients, cluster}``; ``via`` is tcp or unix.
 
     The socket is tried first: certificates, addresses and firewalls are not in its way, and whether the port answers is
     told by ``estate.node_view``. It counts against maxclients like the port, but says so in plain words where a port
-    with TLS just hangs up.
+    with TLS just hangs up. ``extra`` logs in for ``DETAILS``.
     """
     errors: list[str] = []
     for way in ways(endpoint, socket):
         via = "unix" if way.unix_socket else "tcp"
         try:
             with closing(connect(way, credentials)) as client:
-                return {"reachable": True, "via": via, "error": "; ".join(errors), **_ask(client)}
+                return {"reachable": True, "via": via, "error": "; ".join(errors), **_ask(client, way, extra)}
         except CONNECTION_ERRORS as error:
             why = reason(error)
             said = clients.greeting(socket) if socket and via == "unix" and not hopeless(way, why) else ""
@@ -50,16 +55,15 @@ def look(endpoint: Endpoint, socket: Optional[str], credentials: Credentials) ->
     return {"reachable": False, "via": "", "error": "; ".join(errors)}
 
 
-def _ask(client: Any) -> dict[str, Any]:
+def _ask(client: Any, way: Endpoint, extra: Optional[Credentials]) -> dict[str, Any]:
     pipe = client.pipeline(transaction=False)
     pipe.info("all")
-    pipe.execute_command("CONFIG", "GET", "*")
     pipe.execute_command("LATENCY", "LATEST")
     pipe.execute_command("ACL", "LOG", "10")
-    pipe.execute_command("SLOWLOG", "GET", "10")
-    info, config, latency, acl_log, slow = pipe.execute(raise_on_error=False)
+    info, latency, acl_log = pipe.execute(raise_on_error=False)
     if isinstance(info, CONNECTION_ERRORS):
         raise info
+    config, slow = details.ask(client, way, extra, DETAILS)
     found: dict[str, Any] = {
         "info": statistics(info) if isinstance(info, Mapping) else {},
         "config": settings(config),

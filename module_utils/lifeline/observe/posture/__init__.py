@@ -9,7 +9,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from ... import memory
 from ...client import Credentials, Endpoint
-from .. import application, certificates
+from .. import application, certificates, details
 from ..parallel import Section, side_by_side
 from ..running import unit_of
 from ..shell import output, read
@@ -89,7 +89,8 @@ class _Posture:
         node = self.node or {}
         endpoint = Endpoint(node["host"], node["port"], self.params["name"])
         prefix = self.params["key_prefix"]
-        return server.look(endpoint, self.params["unix_socket"], self.credentials, self.digests, prefix)
+        extra = details.login(self.params, self.credentials)
+        return server.look(endpoint, self.params["unix_socket"], self.credentials, self.digests, prefix, extra)
 
     def _firewall(self, running: Mapping[str, Any]) -> dict[str, Any]:
         known = [self.node["port"], self.node["port"] + CLUSTER_BUS] if self.node else []

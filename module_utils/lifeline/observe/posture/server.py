@@ -13,6 +13,7 @@ from typing import Any, Mapping, Optional
 from ...client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from ...config import SECRETS, name_of
 from ...errors import LifelineError
+from .. import details
 from ..server import refusals, statistics
 from ..values import number
 from .secrets import Digests, hidden, users, weak
@@ -20,6 +21,7 @@ from .secrets import Digests, hidden, users, weak
 # Commands whose use is counted: they stop a server, empty it, or change what it is.
 WATCHED = ("flushall", "flushdb", "keys", "debug", "shutdown", "config|set", "config|rewrite", "replicaof", "slaveof",
            "module|load", "eval", "evalsha", "acl|setuser")  # fmt: skip
+DETAILS = (("CONFIG", "GET", "*"), ("ACL", "LIST"))
 QUEUES = 200
 WORKERS = 200
 
@@ -41,33 +43,44 @@ def ways(
 
 
 def look(
-    endpoint: Endpoint, socket: Optional[str], credentials: Credentials, digests: Digests, prefix: str
+    endpoint: Endpoint,
+    socket: Optional[str],
+    credentials: Credentials,
+    digests: Digests,
+    prefix: str,
+    extra: Optional[Credentials] = None,
 ) -> dict[str, Any]:
     """``{reachable, via, error, info, config, secrets, weak, users, modules, acl_log, calls, jobs, errors}``.
 
     ``info``: INFO's numbers and words. ``secrets``: digests of the settings that hold one. ``calls``: how often each of
-    ``WATCHED`` was used. ``errors``: by what was asked, why there is no answer. ``jobs``: see ``jobs``.
+    ``WATCHED`` was used. ``errors``: by what was asked, why there is no answer. ``jobs``: see ``jobs``. ``extra`` logs
+    in for ``DETAILS``.
     """
     failures = []
     for via, where, login in ways(endpoint, socket, credentials):
         try:
             with closing(connect(where, login)) as client:
-                return {"reachable": True, "via": via, "error": "", **_ask(client, digests, prefix)}
+                replies = _replies(client, where, extra)
+                return {"reachable": True, "via": via, "error": "", **_read(client, replies, digests, prefix)}
         except CONNECTION_ERRORS as error:
             failures.append(f"{via}: {reason(error)}")
     return {"reachable": False, "via": "", "error": "; ".join(failures)[:500]}
 
 
-def _ask(client: Any, digests: Digests, prefix: str) -> dict[str, Any]:
+def _replies(client: Any, way: Endpoint, extra: Optional[Credentials]) -> list[Any]:
+    """Those to INFO, MODULE LIST and ACL LOG, and to ``DETAILS``."""
     pipe = client.pipeline(transaction=False)
     pipe.info("everything")
-    pipe.execute_command("CONFIG", "GET", "*")
-    pipe.execute_command("ACL", "LIST")
     pipe.execute_command("MODULE", "LIST")
     pipe.execute_command("ACL", "LOG", "20")
-    info, config, acl, modules, acl_log = pipe.execute(raise_on_error=False)
-    if isinstance(info, CONNECTION_ERRORS):
-        raise info
+    found: list[Any] = pipe.execute(raise_on_error=False)
+    if isinstance(found[0], CONNECTION_ERRORS):
+        raise found[0]
+    return [*found, *details.ask(client, way, extra, DETAILS)]
+
+
+def _read(client: Any, replies: list[Any], digests: Digests, prefix: str) -> dict[str, Any]:
+    info, modules, acl_log, config, acl = replies
     asked = {"config": config, "users": acl, "modules": modules, "acl_log": acl_log}
     found: dict[str, Any] = {
         "info": statistics(info),
