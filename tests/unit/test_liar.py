@@ -84,13 +84,18 @@ def harm(estate: Estate, liar: str, lies: list[tuple[tuple[Any, ...], Any]]) -> 
     return wrong
 
 
+def lies_for(number: int, path: tuple[Any, ...], liar: str) -> tuple[Any, ...]:
+    """All lies for what a host says of its own server; elsewhere some, each field others than the one before it."""
+    return LIES if path[:2] == ("nodes", liar) else LIES[number % 6 :: 6]
+
+
 @pytest.mark.parametrize("liar", ["redis1", "redis2"], ids=["primary", "replica"])
 def test_no_single_lie_harms_an_honest_host(liar: str) -> None:
     estate = Estate()
     wrong = {
         f"{'.'.join(map(str, path))} = {str(lie)[:40]!r}": found
-        for path in fields(estate.evidence[liar])
-        for lie in LIES
+        for number, path in enumerate(fields(estate.evidence[liar]))
+        for lie in lies_for(number, path, liar)
         if (found := harm(estate, liar, [(path, lie)]))
     }
     assert not wrong, "\n".join(f"{lie}: {found}" for lie, found in list(wrong.items())[:40]) + f"\n{len(wrong)} lies"
@@ -99,7 +104,7 @@ def test_no_single_lie_harms_an_honest_host(liar: str) -> None:
 PLACES = list(fields(Estate().evidence["redis2"]))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(["redis1", "redis2", "redis3"]),
     st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(LIES)), min_size=2, max_size=12),
