@@ -62,6 +62,9 @@ options:
     description: Folder on the control node that the records' folders go to.
     type: path
     required: true
+  memory_dir:
+    description: Folder on the control node in which to keep, for later runs, which steps did not help.
+    type: path
 attributes:
   check_mode:
     description: Writes nothing.

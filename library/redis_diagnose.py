@@ -81,6 +81,25 @@ options:
       - How many bytes of writes of each of them may be lost at most. Below 0, however many, also where nobody can tell.
     type: int
     default: 1048576
+  announced:
+    description:
+      - C(announced) of the plan that a person was shown. Steps of other kinds wait. Without it this plan is the first.
+    type: list
+    elements: str
+  agreed:
+    description: Kinds of steps that a person has agreed to besides, by their ids; V(all) for every kind.
+    type: list
+    elements: str
+    default: []
+  memory_dir:
+    description:
+      - Folder on the control node in which M(incident_record) keeps which steps did not help. Where the estate still
+        looks as it did then, such a step is left to a person.
+    type: path
+  again:
+    description: Take steps again that did not help before.
+    type: bool
+    default: false
   registered:
     description:
       - Variable that each member registered its result of M(redis_health) in. O(evidence), O(silent) and O(unasked) are

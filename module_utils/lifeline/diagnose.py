@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from . import evidence as documents
+from .aftermath import recall
 from .causes import CATALOGUE, CRITICAL, EVERYBODY, FRESH_S, INFO, WARNING, Case, Cause, Match
 from .facts import Facts, clean_text
 from .parties import parties
@@ -18,7 +19,7 @@ from .plan import make_plan, outage_began
 from .report import diagnoses_text, words
 from .report.files import write
 from .restore import settle
-from .steps import LOSS_LIMIT, Accepted, Finding
+from .steps import LOSS_LIMIT, Accepted, Finding, Terms
 from .topology import BLIND, agreement
 
 DIAGNOSIS_VERSION = 1
@@ -38,6 +39,10 @@ OPTIONS: dict[str, Any] = {
     "fresh": {"type": "float", "default": FRESH_S},
     "accept_data_loss": {"type": "list", "elements": "str", "default": []},
     "accept_data_loss_bytes": {"type": "int", "default": LOSS_LIMIT},
+    "announced": {"type": "list", "elements": "str"},
+    "agreed": {"type": "list", "elements": "str", "default": []},
+    "memory_dir": {"type": "path"},
+    "again": {"type": "bool", "default": False},
     "registered": {"type": "str"},
     "round": {"type": "str", "default": ""},
     "report_dir": {"type": "path"},
@@ -127,8 +132,13 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
     findings.sort(key=lambda finding: (_ORDER[finding.severity], finding.unknown))
     accepted = Accepted(frozenset(said.texts("accept_data_loss")), said.count("accept_data_loss_bytes", LOSS_LIMIT))
     topology = settle(case.topology, accepted)
-    silent = {host: clean_text(str(why)) for host, why in said.sub("silent").plain.items()}
-    plan = make_plan(topology, findings, said.texts("tried"), accepted, silent)
+    terms = Terms(
+        announced=None if estate.get("announced") is None else said.texts("announced"),
+        agreed=said.texts("agreed"),
+        before={} if said.flag("again") else recall(estate.get("memory_dir"), case.service),
+        silent={host: clean_text(str(why)) for host, why in said.sub("silent").plain.items()},
+    )
+    plan = make_plan(topology, findings, said.texts("tried"), accepted, terms)
     verdict = _verdict(case, findings)
     return Diagnosis(
         version=DIAGNOSIS_VERSION,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
+from .aftermath import remember
 from .report.files import write_incident
 
 OPTIONS: dict[str, Any] = {
@@ -21,9 +22,14 @@ OPTIONS: dict[str, Any] = {
     "lines": {"type": "list", "elements": "str", "default": []},
     "looks_dir": {"type": "path", "required": True},
     "dir": {"type": "path", "required": True},
+    "memory_dir": {"type": "path"},
 }
 
 
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """See the module's documentation. Raises LifelineError when the record can not be written."""
-    return {"files": [] if check else write_incident(params["dir"], params["looks_dir"], params)}
+    if check:
+        return {"files": []}
+    if params.get("memory_dir"):
+        remember(params["memory_dir"], params["estate"], params["steps"], params["last"].get("plan") or {})
+    return {"files": write_incident(params["dir"], params["looks_dir"], params)}

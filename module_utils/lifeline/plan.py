@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Mapping, Optional, Sequence
 
+from .aftermath import look_back, unhelped
+from .contract import keep_to
 from .election import files_check, unfit_copies
 from .remedies import (
     BRING_BACK,
@@ -28,11 +30,13 @@ from .steps import (
     ACT,
     DEGRADED,
     HEALTHY,
+    NO_TERMS,
     NOTHING_ACCEPTED,
     Accepted,
     Action,
     Finding,
     Plan,
+    Terms,
     bound,
     refuse,
     start_sentinel,
@@ -69,23 +73,27 @@ def make_plan(
     findings: Sequence[Finding] = (),
     tried: Sequence[str] = (),
     accepted: Accepted = NOTHING_ACCEPTED,
-    silent: Optional[Mapping[str, str]] = None,
+    terms: Terms = NO_TERMS,
 ) -> Plan:
     """What to do about a topology and its ``findings`` (worst first); ``tried`` are steps taken, as remedy@host.
 
-    ``accepted``: whose writes a person has said may be lost. ``silent``: why hosts gave no evidence.
+    ``accepted``: whose writes a person has said may be lost. ``terms``: what the run has shown and what runs before it
+    left.
     """
     plan = _begin(topology, accepted, unfit_copies(topology.nodes.values(), findings, tried))
     plan.findings = list(findings)
     _mend_causes(plan, topology, set(tried))
+    plan.unhelped = unhelped(topology, findings, plan, tried)
     if topology.state == AGREED:
         _leave_cut_off(plan)
         _give_up(plan, Counter(tried))
-        if plan.verdict == ACT and not plan.actions:
-            plan.verdict = HEALTHY
-    plan.todo += [_bring_back(name, (silent or {}).get(name, "")) for name in topology.silent_hosts]
+    plan.todo += [_bring_back(name, terms.silent.get(name, "")) for name in topology.silent_hosts]
     for action in plan.actions:
         action.args = bound(action.args)
+    look_back(plan, topology, findings, terms.before)
+    keep_to(plan, topology, terms.announced, terms.agreed)
+    if topology.state == AGREED and plan.verdict == ACT and not plan.actions:
+        plan.verdict = HEALTHY
     if plan.verdict == HEALTHY and plan.todo:
         plan.verdict = DEGRADED
     plan.summary = plan.summary or _summary(topology, plan)
@@ -163,8 +171,7 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
                 plan.todo.append(_for_a_person(finding))
     plan.actions.sort(key=lambda action: rung(action.remedy))
     if mended and plan.verdict != ACT:
-        plan.verdict, plan.refusal = ACT, None
-        plan.summary = f"{len(plan.actions)} step(s) mend what is wrong; then the estate is looked at again."
+        plan.verdict, plan.refusal, plan.summary = ACT, None, ""
 
 
 def _for_a_person(finding: Finding) -> str:
@@ -295,4 +302,9 @@ def _summary(topology: Topology, plan: Plan) -> str:
         return f"{agreement(topology)}."
     if plan.verdict == DEGRADED:
         return f"{topology.primary} is the primary and in service, but something is left to do."
-    return f"{topology.primary} is the primary; {len(plan.actions)} step(s) bring the rest back."
+    one = len(plan.actions) == 1
+    if topology.primary and all(action.remedy in BY_TOPOLOGY for action in plan.actions):
+        more = "1 more step restores" if one else f"{len(plan.actions)} more steps restore"
+        return f"{topology.primary} is the primary; {more} full redundancy."
+    what = "1 step repairs" if one else f"{len(plan.actions)} steps repair"
+    return f"{what} what is wrong; then all is looked at again."

@@ -85,6 +85,33 @@ BRING_BACK = ("follow", "repoint_sentinel", "start_primary", "start_sentinel")
 BY_TOPOLOGY = ("failover", *BRING_BACK)
 
 
+# What may follow a step that was shown, once the estate was looked at again: a plan announces these kinds in words. Any
+# other kind waits for the next run, whose plan shows it, since nobody has agreed to it.
+_FOLLOWERS = ("follow", "relink", "start_sentinel", "repoint_sentinel", "configure_sentinel", "save")
+NEW_PRIMARY = ("start_primary", "failover")
+_PRIMARY = (*NEW_PRIMARY, *_FOLLOWERS)
+AFTERWARDS: dict[str, tuple[str, ...]] = {
+    "restore_files": (*_PRIMARY, "rewrite_aof", "configure_server"),
+    "reseed_config": (*_PRIMARY, "configure_server"),
+    "configure_server": _FOLLOWERS,
+    "configure_sentinel": ("failover", *_FOLLOWERS),
+    "renew_logins": _PRIMARY,
+    "patient_start": _PRIMARY,
+    "scale": _FOLLOWERS,
+    "kill_script": _PRIMARY,
+    "save": ("rewrite_aof",),
+    "rewrite_aof": ("save",),
+    "start_endpoint": (),
+    "firewall": _PRIMARY,
+    "start_primary": (*_PRIMARY, "rewrite_aof"),
+    "start_sentinel": ("failover", *_FOLLOWERS),
+    "repoint_sentinel": ("start_sentinel", "configure_sentinel"),
+    "relink": ("follow",),
+    "follow": (*_FOLLOWERS, "rewrite_aof"),
+    "failover": _PRIMARY,
+}
+
+
 def title(identifier: str) -> str:
     """What a remedy does; its id where nobody knows it."""
     return _BY_ID[identifier].title if identifier in _BY_ID else identifier

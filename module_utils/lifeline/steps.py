@@ -8,6 +8,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
+from .facts import Facts
 from .topology import Watcher
 
 HEALTHY = "healthy"  # nothing to do
@@ -55,10 +56,20 @@ class Action:
     why: str
     args: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def step(self) -> str:
+        """How it is called in what is remembered: ``remedy@host``."""
+        return f"{self.remedy}@{self.host}"
+
 
 @dataclass
 class Plan:
-    """What to do now. After the actions, observe and plan again."""
+    """What to do now. After the actions, observe and plan again.
+
+    ``announced``: kinds of steps that this run may take, now and in later rounds. ``waiting``: steps of other kinds.
+    ``unhelped``: steps taken, as remedy@host, whose reason is still there. ``marks``: what each of these and of the
+    actions looked like (``aftermath.mark``).
+    """
 
     verdict: str
     summary: str
@@ -67,6 +78,10 @@ class Plan:
     refusal: Optional[str] = None
     todo: list[str] = field(default_factory=list)
     loss: Optional[str] = None
+    announced: list[str] = field(default_factory=list)
+    waiting: list[Action] = field(default_factory=list)
+    unhelped: list[str] = field(default_factory=list)
+    marks: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for reports and for Ansible; it shares its parts with this."""
@@ -74,6 +89,7 @@ class Plan:
             **vars(self),
             "findings": [finding.as_dict() for finding in self.findings],
             "actions": [dict(vars(action)) for action in self.actions],
+            "waiting": [dict(vars(action)) for action in self.waiting],
         }
 
 
@@ -99,6 +115,23 @@ class Accepted:
 
 
 NOTHING_ACCEPTED = Accepted()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a plan has to keep to.
+
+    ``announced``: kinds of steps that the plan shown stands for, None for the first one; ``agreed``: kinds that a
+    person has agreed to; ``before``: steps that runs before this took in vain; ``silent``: why hosts gave no evidence.
+    """
+
+    announced: Optional[Sequence[str]] = None
+    agreed: Sequence[str] = ()
+    before: Mapping[str, Facts] = field(default_factory=dict)
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_TERMS = Terms()
 
 
 def option(names: Sequence[str], lost: Optional[int] = None) -> str:

@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from control_node import ControlNodeModule  # needs the path above; the next ones need what it does to the path
 from lifeline import evidence as look
 from lifeline.diagnose import ONE_OF, OPTIONS, work
+from lifeline.errors import LifelineError
+from lifeline.estate import without_servers
 from lifeline.facts import plain
 
 
@@ -38,6 +40,8 @@ def _registered(options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dic
     """``{evidence, silent, unasked}`` out of what the members registered, as it is: nothing in it is a template."""
     rows = (*options["nodes"], *options["sentinels"])
     members = dict.fromkeys([*(str(row.get("name") or row.get("host")) for row in rows), *options["applications"]])
+    if not options["nodes"]:
+        raise LifelineError(without_servers(str(options["service"])))
     asked = set(task_vars["ansible_play_hosts_all"])
     found = look.registered(
         task_vars["hostvars"],

@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
+from ansible import context
+from ansible.errors import AnsibleFilterError
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import config, diagnose, estate, evidence, lock, memory, report, url
+from lifeline import config, diagnose, estate, evidence, lock, memory, report, url, verdict
 from lifeline.compliance_reports import text as compliance_text
+from lifeline.errors import LifelineError
 from lifeline.facts import clean_all, plain
 from lifeline.failover import hosts as switch
 
@@ -42,12 +46,23 @@ def shown(function: Callable[..., Any]) -> Callable[..., Any]:
     return door
 
 
+def play_hosts(groups: Any, *asked: Any) -> str:
+    """Which hosts a playbook works on (``estate.play_hosts``)."""
+    if context.CLIARGS.get("syntax"):
+        return "all"  # whoever checks the syntax needs no hosts
+    try:
+        return estate.play_hosts(groups, *asked)
+    except LifelineError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
 class FilterModule:
     """Filters named lifeline_*."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "lifeline_estate": estate.members,
+            "lifeline_hosts": play_hosts,
             "lifeline_evidence": said,
             "lifeline_endpoints": estate.endpoints,
             "lifeline_lock_name": url.lock_name,
@@ -59,6 +74,8 @@ class FilterModule:
             "lifeline_switch_plan": on_plain_data(switch.switch_plan),
             "lifeline_switch_batches": on_plain_data(switch.batches),
             "lifeline_plan_text": shown(report.plan_text),
+            "lifeline_next_text": shown(report.next_text),
+            "lifeline_verdict": shown(lambda *given: verdict.verdict(*given).as_dict()),
             "lifeline_compliance_text": shown(compliance_text.lines),
             "lifeline_outcome_text": shown(report.outcome_text),
         }

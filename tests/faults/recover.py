@@ -111,7 +111,8 @@ def attempt(lab: Lab, outcome: Outcome, load: Load, *options: str) -> tuple[str,
     outcome.exit_s = round(run.seconds, 1)
     left = FOR_YOU.search(run.output)
     outcome.todo = " ".join(left[1].split()) if left else ""
-    if run.status == 0:
+    # A step that failed is no success, though the estate is in service and the rest is told to a person.
+    if run.status == 0 or (left and "is in service, but not all is well" in " ".join(run.output.split())):
         if lab.running(load.host):
             outcome.first_write_s = round(load.first_accepted_after(asked) - asked, 1)
         return LEFT if left else RECOVERED, ""

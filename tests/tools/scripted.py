@@ -37,7 +37,8 @@ for at in range(number, 0, -1):
             sys.stdout.write(file.read())
         break
 else:
-    sys.stdout.write(json.dumps({{"changed": False, "held": True}} if name == "estate_lock" else {{"changed": False}}))
+    lock = {{"held": True, "who": "a test"}} if name == "estate_lock" else {{}}
+    sys.stdout.write(json.dumps({{"changed": False, **lock}}))
 """
 
 SECRETS = {

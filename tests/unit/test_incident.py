@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 import pytest
 from estates import NOW, Estate
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lifeline.diagnose import plan_from_evidence
 from lifeline.incident import work
@@ -115,7 +115,7 @@ JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.
 NAMES = ("first", "last", "evidence", "steps", "lines", "proven_at", "started")
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(NAMES), JSON))
 def test_whatever_a_run_knew_there_is_a_record(garbage: dict[str, Any]) -> None:
     record = incident(a_run(**garbage))

@@ -4,6 +4,6 @@
 
 from __future__ import annotations
 
-from .text import diagnoses_text, diagnosis_text, outcome_text, plan_text
+from .text import diagnoses_text, diagnosis_text, next_text, outcome_text, plan_text
 
-__all__ = ["diagnoses_text", "diagnosis_text", "outcome_text", "plan_text"]
+__all__ = ["diagnoses_text", "diagnosis_text", "next_text", "outcome_text", "plan_text"]

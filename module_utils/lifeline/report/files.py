@@ -33,7 +33,7 @@ def write(directory: str, estate: Mapping[str, Any], diagnosis: Mapping[str, Any
         "diagnosis.json": json.dumps(diagnosis, indent=1, sort_keys=True) + "\n",
         documents.BUNDLE_NAME: json.dumps(bundle, separators=(",", ":"), sort_keys=True) + "\n",
     }
-    return _write_all(Path(directory) / folder_name(diagnosis["service"]), files)
+    return write_all(Path(directory) / folder_name(diagnosis["service"]), files)
 
 
 def write_incident(directory: str, looks: str, run: Mapping[str, Any]) -> list[str]:
@@ -47,7 +47,7 @@ def write_incident(directory: str, looks: str, run: Mapping[str, Any]) -> list[s
     record = incident({**run, "evidence": _evidence_in(before)})
     moment = datetime.fromtimestamp(float(run["started"]), tz=timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     folder = Path(directory) / f"{service}-{moment}"
-    paths = _write_all(
+    paths = write_all(
         folder,
         {
             "incident.html": incident_page(record),
@@ -58,9 +58,7 @@ def write_incident(directory: str, looks: str, run: Mapping[str, Any]) -> list[s
     for look in ("before", "after"):
         source = Path(looks) / look / service
         if source.is_dir():
-            paths += _write_all(
-                folder / look, {item.name: item.read_text("utf-8") for item in sorted(source.iterdir())}
-            )
+            paths += write_all(folder / look, {item.name: item.read_text("utf-8") for item in sorted(source.iterdir())})
     return paths
 
 
@@ -72,7 +70,7 @@ def _evidence_in(folder: Path) -> list[Any]:
         return []
 
 
-def _write_all(folder: Path, files: Mapping[str, str]) -> list[str]:
+def write_all(folder: Path, files: Mapping[str, str]) -> list[str]:
     try:
         for name, text in files.items():
             atomic.write(folder / name, text, MODE, atomic.MAKERS, make=FOLDER_MODE)

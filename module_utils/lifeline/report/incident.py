@@ -50,7 +50,7 @@ def incident(run: Mapping[str, Any]) -> dict[str, Any]:
         "primary_after": _primary(last),
         "causes": [_cause(finding) for finding in first.rows("findings")],
         "possible_loss": first.text("plan.loss") or None,
-        "steps": [_step(step) for step in said.rows("steps")],
+        "steps": [_step(step, last.sub("plan").texts("unhelped")) for step in said.rows("steps")],
         "outcome": said.texts("lines"),
         "left": last.sub("plan").texts("todo"),
         "timeline": timeline(run, began),
@@ -66,7 +66,7 @@ def _cause(finding: Facts) -> dict[str, Any]:
     return {**{name: finding.text(name) for name in names}, "evidence": finding.texts("evidence")}
 
 
-def _step(step: Facts) -> dict[str, Any]:
+def _step(step: Facts, unhelped: Sequence[str]) -> dict[str, Any]:
     return {
         "remedy": step.text("remedy"),
         "title": title(step.text("remedy")),
@@ -75,6 +75,7 @@ def _step(step: Facts) -> dict[str, Any]:
         "began": step.number("began"),
         "seconds": round(max(0.0, step.number("ended") - step.number("began")), 1),
         "failed": step.text("failed"),
+        "helped": f"{step.text('remedy')}@{step.text('host')}" not in unhelped,
     }
 
 
@@ -124,7 +125,9 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _step_line(step: Mapping[str, Any]) -> str:
     what = f"{step['title']} (on {step['host']}, {step['seconds']} s): {step['why']}"
-    return f"{what}; failed: {step['failed']}" if step["failed"] else what
+    if step["failed"]:
+        return f"{what}; failed: {step['failed']}"
+    return what if step["helped"] else f"{what}; did not help"
 
 
 def incident_markdown(record: Mapping[str, Any]) -> str:

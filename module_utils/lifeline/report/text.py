@@ -23,10 +23,25 @@ def plan_text(plan: Mapping[str, Any], estate: str) -> list[str]:
         lines.append(f"{finding['severity']}: {finding['title']} ({finding['where']})")
         lines += [f"    {line}" for line in finding["evidence"]]
     lines += [f"step {number}: {step}" for number, step in enumerate(words.steps(plan), 1)]
+    lines += _afterwards(plan)
     if plan.get("loss"):
         lines.append(f"possible loss: {plan['loss']}")
     lines += [f"for you: {item}" for item in plan["todo"]]
     return lines
+
+
+def _afterwards(plan: Mapping[str, Any]) -> list[str]:
+    """What may follow the steps without being shown first."""
+    shown = {action["remedy"] for action in plan["actions"]}
+    more = [title(kind) for kind in plan.get("announced", ()) if kind not in shown]
+    if not shown:
+        return []
+    return [f"afterwards, where needed: {'; '.join(more) or 'nothing'}. Any other step waits for the next run."]
+
+
+def next_text(plan: Mapping[str, Any], estate: str) -> list[str]:
+    """The steps of a later round, before they are done."""
+    return [f"Estate {estate}, after another look:", *(f"step: {step}" for step in words.steps(plan))]
 
 
 def diagnoses_text(diagnoses: Sequence[Mapping[str, Any]]) -> str:
@@ -112,12 +127,12 @@ def outcome_text(
     before, after = first.get("primary") or {}, last.get("primary") or {}
     was = before.get("name") or first["topology"].get("last_primary") or "unknown"
     verdict = _VERDICTS.get(plan["verdict"], "NOT in service")
-    if not facts.get("write_through"):
+    if not facts.get("write_through") and plan["verdict"] in _VERDICTS:
         verdict = "NOT proven to be in service: no write was taken"
     lines = [f"Estate {estate}: {verdict}, after {seconds:.1f} s."]
     lines.append(f"What it was: {_causes(first['plan']['findings']) or 'nothing; the estate was healthy'}.")
     lines.append(f"Primary: {was} before, {after.get('name', 'none')} now.")
-    lines += _steps(facts.get("taken") or ())
+    lines += _steps(facts.get("taken") or (), plan.get("unhelped") or ())
     lines += _facts(facts)
     if _primary_was_hit(first, last):
         lines += (facts.get("jobs") or {}).get("gone") or []
@@ -128,10 +143,14 @@ def outcome_text(
     return lines
 
 
-def _steps(taken: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each step came to; of one that was taken again, its last try."""
+def _steps(taken: Sequence[Mapping[str, Any]], unhelped: Sequence[str]) -> list[str]:
+    """What each step came to; of one that was taken again, its last try. Done is what mended what it was for."""
     last = {(step["remedy"], step["host"]): step for step in taken}
-    done = [f"Done: {words.action_text(step)}" for step in last.values() if not step["failed"]]
+    done = [
+        f"{'Did not help' if '@'.join(name) in unhelped else 'Done'}: {words.action_text(step)}"
+        for name, step in last.items()
+        if not step["failed"]
+    ]
     failed = [step for step in last.values() if step["failed"]]
     return done + [f"Failed: {title(step['remedy'])} (on {step['host']}): {step['failed']}" for step in failed]
 
