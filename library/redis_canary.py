@@ -33,6 +33,11 @@ options:
     description: Name that the sentinels monitor the estate under.
     type: str
     default: redis
+  url:
+    description:
+      - The URL to write through, as the application's; used instead of O(url_file), O(login_host) and the login.
+      - For a Redis without a host of yours, such as a managed one, from the control node.
+    type: str
   url_file:
     description:
       - EnvironmentFile of the application on this host; the URL that it sets says where to write and as whom.
@@ -104,6 +109,7 @@ written_at:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lifeline.canary import prove
+from ansible.module_utils.lifeline.rq.keys import CANARY
 from ansible.module_utils.lifeline.spec import connection_spec, endpoint_list, run
 
 
@@ -112,10 +118,11 @@ def main():
         argument_spec={
             "sentinels": endpoint_list(default=[]),
             "service": {"type": "str", "default": "redis"},
+            "url": {"type": "str", "no_log": True},
             "url_file": {"type": "path"},
             "url_variable": {"type": "str", "default": "REDIS_URL"},
             "url_optional": {"type": "bool", "default": False},
-            "key_prefix": {"type": "str", "default": "rq:lifeline:canary:", "no_log": False},
+            "key_prefix": {"type": "str", "default": CANARY, "no_log": False},
             "wait": {"type": "float", "default": 10.0},
             **connection_spec(),
         },

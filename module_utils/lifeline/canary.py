@@ -28,7 +28,7 @@ def prove(params: dict[str, Any], check: bool) -> dict[str, Any]:
     The address is empty when there was no ``url_file`` and none was needed.
     Raises LifelineError with the last reason when no write was taken in time.
     """
-    if params["url_optional"] and params["url_file"] and not os.path.exists(params["url_file"]):
+    if not params["url"] and params["url_optional"] and params["url_file"] and not os.path.exists(params["url_file"]):
         return {"changed": False, "address": "", "waited_s": 0.0, "written_at": 0.0}
     endpoint, credentials, database = _application(params)
     sentinels = endpoints(params["sentinels"] or [])
@@ -62,10 +62,13 @@ def prove(params: dict[str, Any], check: bool) -> dict[str, Any]:
 
 
 def _application(params: dict[str, Any]) -> tuple[Endpoint, Credentials, int]:
-    """Where, as whom and to which database: as the application's own URL says, or as the options do."""
-    if not params["url_file"]:
-        return Endpoint.from_params(params), Credentials.from_params(params), 0
-    endpoint, credentials, database = parse_url(url_from_file(params["url_file"], params["url_variable"]))
+    """Where, as whom and to which database: as a URL or the application's own says, or as the options do."""
+    if not (params["url"] or params["url_file"]):
+        sentinels = params["sentinels"] and Endpoint("")
+        return sentinels or Endpoint.from_params(params), Credentials.from_params(params), 0
+    endpoint, credentials, database = parse_url(
+        params["url"] or url_from_file(params["url_file"], params["url_variable"])
+    )
     return endpoint, credentials.with_timeouts(params["connect_timeout"], params["command_timeout"]), database
 
 

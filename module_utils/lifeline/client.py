@@ -46,7 +46,7 @@ class Credentials:
     password: Optional[str] = None
     tls: bool = False
     validate_certs: bool = True
-    check_hostname: bool = False
+    check_hostname: bool = True
     ca_certs: Optional[str] = None
     cert_file: Optional[str] = None
     key_file: Optional[str] = None
@@ -64,7 +64,7 @@ class Credentials:
             password=params.get("login_password"),
             tls=params.get("tls", False),
             validate_certs=params.get("validate_certs", True),
-            check_hostname=params.get("check_hostname", False),
+            check_hostname=params.get("check_hostname", True),
             ca_certs=params.get("ca_certs"),
             cert_file=params.get("client_cert_file"),
             key_file=params.get("client_key_file"),
@@ -93,15 +93,25 @@ class Endpoint:
 
     @classmethod
     def from_params(cls, params: dict[str, Any]) -> Endpoint:
-        """From the options of ``spec.connection_spec``."""
-        return cls(host=params["login_host"], port=params["login_port"], unix_socket=params.get("login_unix_socket"))
+        """From the options of ``spec.connection_spec``. Raises LifelineError when they name no server.
+
+        A default would be the machine that the module happens to run on, whose Redis may be anybody's.
+        """
+        socket, host = params.get("login_unix_socket"), params.get("login_host")
+        if socket == "" or not (socket or host):
+            raise LifelineError(
+                "No server is named: give login_host or login_unix_socket. Nothing was asked or changed, since a Redis "
+                "on the machine that this runs on may be another one."
+            )
+        return cls(host=host or "", port=params["login_port"], unix_socket=socket)
 
 
 class TlsConnection(TlsBase):
     """A connection whose TLS is ours.
 
     redis-py reads all public CAs of the system anew for each connection, which takes 20 ms, and trusts them beside the
-    CA that it was told: where names are not checked, whoever has a certificate for any name would be let in.
+    CA that it was told: where names are not checked, whoever has a certificate for any name would be let in. The
+    certificate is checked before the login is sent.
     """
 
     def __init__(self, login: Optional[Credentials] = None, **options: Any) -> None:
@@ -142,9 +152,11 @@ def connect(endpoint: Endpoint, credentials: Credentials, reply_bytes: int = REP
 
     An answer that goes on for longer than two of the login's timeouts, or has more than ``reply_bytes``, is an error.
     ``extra`` goes to ``redis.Redis``. Replies are text unless ``decode_responses=False`` is given.
-    Raises LifelineError when redis-py is missing.
+    Raises LifelineError when redis-py is missing, or when the endpoint is none: an empty host would be this machine.
     """
     require_library()
+    if not (endpoint.unix_socket or endpoint.host):
+        raise LifelineError(f"{endpoint.name or 'The server'} has no address: set redis_address, or a valid redis_url.")
     options: dict[str, Any] = {
         "username": credentials.user,
         "password": credentials.password,

@@ -133,9 +133,18 @@ def _ask(control: Control, subject: Subject) -> Outcome:
     try:
         return control.check(subject)
     except NotSeenError as error:
+        if _is_the_providers(subject, str(error)):
+            return Outcome(NOT_APPLICABLE, (f"{subject.name} is only a URL: its host is its provider's ({error})",))
         return Outcome(ERROR, (str(error),))
     except Exception as error:  # noqa: BLE001 - evidence may be anything; what can not be checked is an error, not a pass
         return Outcome(ERROR, (f"the check failed on this evidence: {type(error).__name__}: {error}"[:200],))
+
+
+def _is_the_providers(subject: Subject, unseen: str) -> bool:
+    """Whether what was not seen lies on the host of a server that is only a URL, which answered through that."""
+    if subject.server is None or not subject.server.node.managed or not subject.server.alive:
+        return False
+    return unseen.startswith(f"{subject.name}.posture.") and not unseen.startswith(f"{subject.name}.posture.redis")
 
 
 def _result(control: Control, where: str, status: str, lines: Sequence[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import re
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from .estate import DEFAULT_ESTATE, address, members
+from .managed import refusal
 
 # Variables that mean something only when all hosts of an estate agree on them.
 SHARED = (
@@ -79,6 +80,8 @@ def estate_problems(
     undefined = [_undefined(host, name) for name in sorted(own) if own[name] is None]
     if undefined:
         return undefined
+    if own.get("redis_url"):
+        return [refusal(host)]
     estate = str(own["redis_estate"])
     servers, sentinels, applications = (members(groups.get(str(own[key]), ()), hostvars, estate) for key in GROUPS)
     everyone = list(dict.fromkeys([*servers, *sentinels, *applications]))

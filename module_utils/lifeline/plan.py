@@ -13,6 +13,7 @@ from typing import Any, Mapping, Optional, Sequence
 from .aftermath import look_back, unhelped
 from .contract import keep_to
 from .election import files_check, unfit_copies
+from .managed import only_urls, plan_for_urls
 from .remedies import (
     BRING_BACK,
     BY_TOPOLOGY,
@@ -80,6 +81,8 @@ def make_plan(
     ``accepted``: whose writes a person has said may be lost. ``terms``: what the run has shown and what runs before it
     left.
     """
+    if only_urls(topology):
+        return plan_for_urls(topology, findings)
     plan = _begin(topology, accepted, unfit_copies(topology.nodes.values(), findings, tried))
     plan.findings = list(findings)
     _mend_causes(plan, topology, set(tried))
@@ -201,6 +204,8 @@ def _can_be_done(topology: Topology, task: str, host: str) -> bool:
     node = topology.nodes.get(host)
     if task in NEED_AN_ANSWER and node is not None and not node.alive:
         return False
+    if node is not None and node.managed:
+        return False  # it is a URL: a step on that host would be done to the machine that looked
     return bool(task) and host not in topology.silent_hosts
 
 

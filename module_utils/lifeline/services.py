@@ -16,6 +16,7 @@ from typing import Any, Optional, Sequence
 
 from . import client, units
 from .errors import LifelineError
+from .rq.keys import DEFAULT_PREFIX, Keys, text
 from .units import Signs, State, Unit, Verdict
 from .url import parse_url, url_from_file
 
@@ -31,7 +32,8 @@ STOPPING = 120.0
 class Redis:
     """Redis as the application reaches it: through the URL in its EnvironmentFile. May be nothing at all."""
 
-    def __init__(self, url: Optional[str]) -> None:
+    def __init__(self, url: Optional[str], prefix: str = DEFAULT_PREFIX) -> None:
+        self.keys = Keys(prefix)
         self.error = ""
         self.suspended = False
         self.endpoints: list[str] = []
@@ -55,17 +57,18 @@ class Redis:
         if self._client is None:
             return None
         try:
-            names = sorted(self._client.smembers("rq:workers"))
+            workers = sorted(self._client.smembers(self.keys.workers))
             pipeline = self._client.pipeline(transaction=False)
-            pipeline.exists("rq:suspended")
-            for name in names:
-                pipeline.hmget(name, "hostname", "pid")
+            pipeline.exists(self.keys.suspended)
+            for key in workers:
+                pipeline.hmget(key, "hostname", "pid")
             suspended, *rows = pipeline.execute()
         except client.CONNECTION_ERRORS as error:
             self.error = client.reason(error)
             return None
         self.error, self.suspended = "", bool(suspended)
-        return {name.removeprefix("rq:worker:"): (row[0], row[1]) for name, row in zip(names, rows)}
+        names = [text(self.keys.worker_name(key.encode())) for key in workers]
+        return {name: (row[0], row[1]) for name, row in zip(names, rows)}
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
@@ -74,7 +77,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     if params["state"] == "started" and params["url_file"] and not client.HAS_REDIS:
         nothing = {"units": [], "healthy": False, "restarted": [], "draining": [], "enabled": [], "stopped": []}
         return {**nothing, "changed": True, "leftovers": [], "redis_error": "", "library": False}
-    redis = Redis(_url(params, check) if wanted else None)
+    redis = Redis(_url(params, check) if wanted else None, params["key_prefix"])
     if params["endpoints"]:
         redis.endpoints = list(params["endpoints"])
     if params["state"] == "started":

@@ -21,7 +21,7 @@ def credentials_spec() -> dict[str, Any]:
         "login_password": {"type": "str", "no_log": True},
         "tls": {"type": "bool", "default": False},
         "validate_certs": {"type": "bool", "default": True},
-        "check_hostname": {"type": "bool", "default": False},
+        "check_hostname": {"type": "bool", "default": True},
         "ca_certs": {"type": "path"},
         "client_cert_file": {"type": "path"},
         "client_key_file": {"type": "path", "no_log": False},
@@ -56,7 +56,7 @@ def estate_spec() -> dict[str, Any]:
 def connection_spec() -> dict[str, Any]:
     """``credentials_spec`` and the one server to talk to."""
     return {
-        "login_host": {"type": "str", "default": "127.0.0.1"},
+        "login_host": {"type": "str"},
         "login_port": {"type": "int", "default": 6379},
         "login_unix_socket": {"type": "path"},
         **credentials_spec(),

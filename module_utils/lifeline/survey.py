@@ -66,7 +66,7 @@ def build(
         owned={host: ownership.said(entry) for host, entry in mine.items()},
     )
     _judge(topology, mine, seen, proven)
-    topology.claims = [name for name, node in merged.items() if node.alive and node.role == "primary"]
+    topology.claims = [name for name, node in merged.items() if node.takes_part_as_primary]
     topology.strangers = _strangers(topology)
     topology.last_primary = _last_primary(topology)
     _decide(topology, mine, expected)

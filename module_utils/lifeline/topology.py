@@ -61,6 +61,12 @@ class Node:
         return {"master": "primary", "slave": "replica"}.get(str(self.view.get("role")), "unknown")
 
     @property
+    def takes_part_as_primary(self) -> bool:
+        """Whether it says that it is one; a managed service may hide its role, and is then what its URL is for."""
+        hidden = self.managed and self.role == "unknown" and self.view.get("mode") != "sentinel"
+        return self.alive and (self.role == "primary" or hidden)
+
+    @property
     def unit_down(self) -> bool:
         """Its unit does not run; one that is not there says nothing. Whether the server is dead: ``liveness``."""
         unit = self.unit or {}

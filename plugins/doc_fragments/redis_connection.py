@@ -9,9 +9,10 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   login_host:
-    description: Address or name of the server.
+    description:
+      - Address or name of the server. Needed without O(login_unix_socket).
+      - There is no default, since a Redis on the machine that the module runs on may be another one.
     type: str
-    default: 127.0.0.1
   login_port:
     description: Port of the server (the TLS port with O(tls)).
     type: int

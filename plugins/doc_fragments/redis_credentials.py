@@ -24,10 +24,10 @@ options:
     default: true
   check_hostname:
     description:
-      - Whether the certificate must also name the host that is connected to.
-      - Off by default, since nodes are reached by address and most certificates name no addresses.
+      - Whether the certificate must also name the host that is connected to, before a password is sent there.
+      - Nodes are mostly reached by address; where their certificates name no addresses, this has to be off.
     type: bool
-    default: false
+    default: true
   ca_certs:
     description: File with the CA certificates to trust, on the host that the module runs on.
     type: path

@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What HAProxy's configuration is made of: a thin door to module_utils/lifeline/haproxy.py for the control node."""
+"""Where Redis is reached: HAProxy's configuration, and what a URL says. Thin doors for the control node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import haproxy
+from lifeline import haproxy, managed, url
 
 
 def requests(commands: list[list[str]]) -> str:
@@ -22,4 +22,9 @@ class FilterModule:
     """Filters named lifeline_*."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"lifeline_resp": requests, "lifeline_endpoint_servers": haproxy.servers}
+        return {
+            "lifeline_resp": requests,
+            "lifeline_endpoint_servers": haproxy.servers,
+            "lifeline_url_place": url.place,
+            "lifeline_url_refusal": managed.refusal,
+        }

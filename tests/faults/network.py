@@ -13,6 +13,7 @@ from lab import Lab
 from security import kept
 
 FIXTURES["names_differ"] = "the lab's hosts know each other by address; names that differ need a second name server"
+FIXTURES["url_astray"] = "no host of the lab is only a URL; tried on loopback (test_url_estate.py)"
 FIXTURES["endpoint_unreachable"] = (
     "a managed server is no host of the lab; the words are those of a port that is closed"
 )

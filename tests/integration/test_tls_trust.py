@@ -10,7 +10,18 @@ from typing import Any
 
 import pytest
 from lifeline.client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason, tls_context
-from servers import Servers, TlsFiles
+from lifeline.errors import LifelineError
+from lifeline.observe import fleet
+from lifeline.observe.host import look
+from lifeline.rq.server import Server as Primary
+from lifeline.rq.server import target
+from servers import Server, Servers, TlsFiles
+
+# What redis_health takes, as far as a URL is looked at.
+DEFAULTS = {
+    **dict.fromkeys(("url_file", "config_file", "sentinel_config_file", "endpoints", "login_password"), None),
+    "url_variable": "REDIS_URL",
+}
 
 
 def ping(server: Any, **options: Any) -> bool:
@@ -47,10 +58,51 @@ def test_a_ca_that_is_missing_or_changed_is_noticed(
     assert tls_context(Credentials(ca_certs=str(ca))) is tls_context(Credentials(ca_certs=str(ca), user="another"))
 
 
-def test_names_are_checked_where_that_is_asked_for(redis_server: Servers, tls_files: TlsFiles) -> None:
-    server = redis_server(tls=True, config={"bind": "127.0.0.1 127.0.0.2"})
-    assert ping(server, ca_certs=str(tls_files.ca), check_hostname=True)
-    server.host = "127.0.0.2"  # the same server, at an address that its certificate does not have
-    assert ping(server, ca_certs=str(tls_files.ca))
+@pytest.fixture
+def elsewhere(redis_server: Servers) -> Server:
+    """A server with a certificate of a trusted CA, at an address that the certificate does not have."""
+    users = {"default": ("s3cret", "~* &* +@all")}
+    server = redis_server(tls=True, users=users, config={"bind": "127.0.0.1 127.0.0.2"})
+    server.client().config_resetstat()
+    server.host = "127.0.0.2"
+    return server
+
+
+def logins(server: Server) -> int:
+    """How often a password was sent to it since the start of the test, this look's own left out."""
+    calls = server.client(host="127.0.0.1").info("commandstats")
+    return sum(int(calls.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("auth", "hello")) - 1
+
+
+@pytest.mark.parametrize("option", ["", "&ssl_cert_reqs=required", "&ssl_check_hostname=true"])
+def test_B6_a_certificate_of_another_name_gets_no_password(elsewhere: Server, tls_files: TlsFiles, option: str) -> None:
+    """Before: a rediss:// URL whose certificate names another host counted as HEALTHY, and the password was sent.
+
+    Now: the name is checked before the login is sent, unless the URL says ssl_check_hostname=false.
+    """
+    url = f"rediss://default:s3cret@127.0.0.2:{elsewhere.port}/0?ssl_ca_certs={tls_files.ca}{option}"
+    with pytest.raises(LifelineError, match=r"tls: .*(mismatch|not valid for)"):
+        Primary(target({"url": url, "ready_timeout": 0.0}))
+    found = look({**DEFAULTS, "name": "endpoint", "service": "s", "url": url, "depth": "brief"}, False)
+    assert found["evidence"]["nodes"]["endpoint"]["error"].startswith("tls: ")
+    (row,) = fleet.look(fleet.targets([{"url": url}], Credentials()))
+    assert row["error"].startswith("tls: "), row
+    assert logins(elsewhere) == 0
+
+
+@pytest.mark.parametrize("option", ["ssl_check_hostname=false", "ssl_cert_reqs=none"])
+def test_B6_a_url_may_say_that_the_name_does_not_matter(elsewhere: Server, tls_files: TlsFiles, option: str) -> None:
+    url = f"rediss://default:s3cret@127.0.0.2:{elsewhere.port}/0?ssl_ca_certs={tls_files.ca}&{option}"
+    assert Primary(target({"url": url, "ready_timeout": 0.0})).client.ping()
+    (row,) = fleet.look(fleet.targets([{"url": url}], Credentials()))
+    assert (row["reachable"], row["error"]) == (True, "")
+
+
+def test_B6_names_are_checked_for_estates_unless_they_are_told_not_to(elsewhere: Server, tls_files: TlsFiles) -> None:
+    login = {"user": "default", "password": "s3cret", "ca_certs": str(tls_files.ca)}
     with pytest.raises(CONNECTION_ERRORS):
-        ping(server, ca_certs=str(tls_files.ca), check_hostname=True)
+        ping(elsewhere, **login)
+    assert logins(elsewhere) == 0
+    assert ping(elsewhere, **login, check_hostname=False)
+    elsewhere.host = "127.0.0.1"
+    assert ping(elsewhere, **login)

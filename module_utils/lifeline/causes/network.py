@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Iterator, Sequence
 
+from .. import managed
 from ..facts import Facts
 from .base import CERTAIN, CRITICAL, EVERYBODY, LIKELY, WARNING, Cause, Match
 from .case import Case, Host, word
@@ -233,6 +234,13 @@ def _managed(case: Case) -> Iterator[Match]:
             yield Match(server.name, lines, (EVERYBODY,))
 
 
+def _astray(case: Case) -> Iterator[Match]:
+    for server in case.servers:
+        where = managed.elsewhere(server.node) if server.node.managed else ""
+        if where:
+            yield Match(server.name, (f"{server.name}: {where}",), (EVERYBODY,))
+
+
 CAUSES = (
     Cause(
         "host_isolated",
@@ -360,6 +368,19 @@ CAUSES = (
         _endpoint_blind,
         tuple(cause for cause in APPLICATIONS if cause != "endpoint_blind"),
         task="start_endpoint",
+    ),
+    Cause(
+        "url_astray",
+        "F42",
+        "network",
+        "The URL does not lead to a primary",
+        CRITICAL,
+        "Every write of whoever uses this URL.",
+        "Correct the URL, wherever it is used, so that it leads to the primary, or to a name that follows the primary "
+        "through a failover.",
+        "Do not promote the replica: its primary is in service for whoever knows the right address.",
+        _astray,
+        ("server_silent", "no_primary", "replica_link_down", "application_cut_off"),
     ),
     Cause(
         "endpoint_unreachable",

@@ -129,6 +129,7 @@ def parse_info(info: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of INFO that topology and diagnosis use, with defaults for those a version lacks."""
     view: dict[str, Any] = {
         "role": info.get("role", "unknown"),
+        "mode": str(info.get("redis_mode") or info.get("server_mode") or ""),
         "version": str(info.get("valkey_version") or info.get("redis_version", "")),
         "flavour": "valkey" if "valkey_version" in info else "redis",
         "run_id": str(info.get("run_id", "")),

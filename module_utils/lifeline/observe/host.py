@@ -8,11 +8,15 @@ Sections are looked at side by side. One that fails or takes too long is left ou
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Mapping, Optional, Sequence
 
 from ..client import Credentials, Endpoint
+from ..errors import LifelineError
+from ..managed import NO_URL
 from ..url import parse_url
+from ..url import secrets as url_secrets
 from . import (
     application,
     certificates,
@@ -40,6 +44,9 @@ from .values import number
 
 # Seconds that sections get beyond their own limits, before they are given up.
 SPARE_S = 0.5
+
+# In the evidence of a URL: the machine that looked has nothing to do with the server.
+_NO_HOST = {"managed": True, "disk": {}, "platform": {}}
 
 
 def look(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -103,19 +110,28 @@ def _managed(params: Mapping[str, Any], login: Credentials) -> dict[str, Any]:
     """The evidence of a server without a host of ours, such as a managed one: all that its URL gives.
 
     ``managed`` is true in it. Units, files and logs are left out, since this host's have nothing to do with the server.
-    Raises LifelineError when the URL is none.
+    A URL that is none is evidence too: nothing is asked then.
     """
-    endpoint, credentials, database = parse_url(params["url"])
+    try:
+        endpoint, credentials, database = parse_url(params["url"])
+    except LifelineError as error:
+        view = {"host": "", "port": 0, "reachable": False, "error": f"{NO_URL} {error}"}
+        return {**estate.here(params["name"], params["service"], []), **_NO_HOST, "nodes": {params["name"]: view}}
     started = time.monotonic()
     server_there = replace(endpoint, name=params["name"])
     credentials = credentials.with_timeouts(login.connect_timeout, login.command_timeout)
     brief = estate.collect(params["name"], [server_there], [], params["service"], credentials)
-    brief.update(managed=True, disk={}, platform={})
+    brief.update(_NO_HOST)
     if params["depth"] == "brief":
         return brief
+    if params["depth"] == "posture":
+        looked = posture.of_url(params, server_there, credentials) if brief["library"] else {}
+        return {**brief, "posture": looked}
     place = (endpoint.host, endpoint.port)
     sections: dict[str, Section] = {"paths": lambda: reach.paths({params["name"]: place})}
-    if not reach.is_address(endpoint.host):
+    if endpoint.unix_socket:
+        sections = {}
+    elif not reach.is_address(endpoint.host):
         sections["names"] = lambda: reach.resolve([endpoint.host], params["patience"])
     if credentials.tls:
         ports = {"server": endpoint}
@@ -156,7 +172,7 @@ def _sections(
         sections["application"] = lambda: application.look(used, params["patience"])
     if params["services"]:
         sections["services"] = lambda: services.units(
-            params["services"], params["url_file"], params["url_variable"], redact
+            params["services"], params["url_file"], params["url_variable"], params["key_prefix"], redact
         )
     if params["endpoint_name"]:
         sections["endpoint"] = lambda: services.endpoint(params["endpoint_name"])
@@ -167,7 +183,8 @@ def _secrets(params: Mapping[str, Any], used: Any) -> set[str]:
     """The passwords that this look itself was given."""
     told = {params["login_password"] or "", used[1].password or "" if isinstance(used, tuple) else ""}
     if params["url"]:
-        told.add(parse_url(params["url"])[1].password or "")
+        with suppress(LifelineError):
+            told |= url_secrets(params["url"])
     return told - {""}
 
 

@@ -18,7 +18,7 @@ LINES = 3
 
 
 def units(
-    wanted: Sequence[Mapping[str, Any]], url_file: Optional[str], url_variable: str, redact: Redactor
+    wanted: Sequence[Mapping[str, Any]], url_file: Optional[str], url_variable: str, prefix: str, redact: Redactor
 ) -> dict[str, Any]:
     """``{units: [{name, kind, healthy, action, reason, last}], redis_error, error}`` as module ``rq_services`` judges.
 
@@ -32,6 +32,7 @@ def units(
         "url_file": url_file,
         "url_variable": url_variable,
         "endpoints": [],
+        "key_prefix": prefix,
     }
     try:
         found = services.work(params, True)

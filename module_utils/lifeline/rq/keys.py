@@ -10,16 +10,19 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable
 
+# RQ's own, unless RQ 3's RQ_KEY_PREFIX says otherwise.
+DEFAULT_PREFIX = "rq"
 INTERMEDIATE = b":intermediate"
 
 
 class Keys:
-    """Key names under one prefix (``rq`` unless RQ 3's RQ_KEY_PREFIX says otherwise)."""
+    """Key names under one prefix."""
 
-    def __init__(self, prefix: str = "rq") -> None:
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
         self.prefix = prefix.encode()
         self.queues = self.prefix + b":queues"
         self.workers = self.prefix + b":workers"
+        self.worker_prefix = self.prefix + b":worker:"
         self.suspended = self.prefix + b":suspended"
         self.job_prefix = self.prefix + b":job:"
         self.queue_prefix = self.prefix + b":queue:"
@@ -48,9 +51,17 @@ class Keys:
         """Lease of the scheduler that moves this queue's scheduled jobs."""
         return self.prefix + b":scheduler-lock:" + name
 
+    def worker_name(self, key: bytes) -> bytes:
+        """Name of a worker from its key; the key itself where it is no worker's."""
+        return key[len(self.worker_prefix) :] if key.startswith(self.worker_prefix) else key
+
+    def own(self, purpose: str) -> bytes:
+        """Beginning of keys that Lifeline writes itself, beside RQ's: gate, canary."""
+        return self.prefix + b":lifeline:" + purpose.encode() + b":"
+
     def ledger(self, run: str) -> bytes:
         """What a run of rq_requeue has done so far; gone an hour after its last batch."""
-        return self.prefix + b":lifeline:requeue:" + run.encode()
+        return self.own("requeue") + run.encode()
 
     def queue_name(self, key: bytes) -> bytes:
         """Name of a queue from its key; empty when the key is no queue's."""
@@ -58,6 +69,10 @@ class Keys:
             return b""
         name = key[len(self.queue_prefix) :]
         return b"" if INTERMEDIATE + b":" in name or name.endswith(INTERMEDIATE) else name
+
+
+# Where redis_canary writes, unless it is told another place.
+CANARY = Keys().own("canary").decode()
 
 
 def names(reply: Iterable[object]) -> list[bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..spec import connection_spec
+from .keys import DEFAULT_PREFIX
 
 SOURCES = (
     "failed", "abandoned", "intermediate", "orphaned", "scheduled_overdue", "deferred_ready", "ready",
@@ -27,7 +28,7 @@ def connection() -> dict[str, Any]:
         "sentinel_password": {"type": "str", "no_log": True},
         "sentinel_tls": {"type": "bool"},
         "ready_timeout": {"type": "float", "default": 30.0},
-        "key_prefix": {"type": "str", "default": "rq", "no_log": False},
+        "key_prefix": {"type": "str", "default": DEFAULT_PREFIX, "no_log": False},
     }
 
 

@@ -35,6 +35,14 @@ def look(
     return _Posture(params, brief, credentials, used).look()
 
 
+def of_url(params: Mapping[str, Any], there: Endpoint, credentials: Credentials) -> dict[str, Any]:
+    """The posture of a server that is only a URL: what it says of itself through that, and nothing of this machine."""
+    key = (params["posture"] or {}).get("key")
+    asked = [("url", there, credentials)]
+    redis = server.ask(asked, Digests(key or os.urandom(16).hex()), params["key_prefix"])
+    return {"redis": redis, "keyed": bool(key), "errors": {}}
+
+
 class _Posture:
     def __init__(
         self, params: Mapping[str, Any], brief: Mapping[str, Any], credentials: Credentials, used: Any

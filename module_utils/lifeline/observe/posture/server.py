@@ -8,11 +8,12 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from ...client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from ...config import SECRETS, name_of
 from ...errors import LifelineError
+from ...rq.keys import Keys
 from .. import details
 from ..server import refusals, statistics
 from ..values import number
@@ -56,8 +57,18 @@ def look(
     ``WATCHED`` was used. ``errors``: by what was asked, why there is no answer. ``jobs``: see ``jobs``. ``extra`` logs
     in for ``DETAILS``.
     """
+    return ask(ways(endpoint, socket, credentials), digests, prefix, extra)
+
+
+def ask(
+    wanted: Sequence[tuple[str, Endpoint, Credentials]],
+    digests: Digests,
+    prefix: str,
+    extra: Optional[Credentials] = None,
+) -> dict[str, Any]:
+    """The same, of the first of ``ways`` that answers."""
     failures = []
-    for via, where, login in ways(endpoint, socket, credentials):
+    for via, where, login in wanted:
         try:
             with closing(connect(where, login)) as client:
                 replies = _replies(client, where, extra)
@@ -185,11 +196,12 @@ def jobs(client: Any, prefix: str) -> dict[str, Any]:
 
     ``silent``: registered workers whose key is gone. Bounded to ``QUEUES`` queues and ``WORKERS`` workers.
     """
+    own = Keys(prefix)
     try:
         pipe = client.pipeline(transaction=False)
-        pipe.ttl(f"{prefix}:suspended")
-        pipe.smembers(f"{prefix}:workers")
-        pipe.smembers(f"{prefix}:queues")
+        pipe.ttl(own.suspended)
+        pipe.smembers(own.workers)
+        pipe.smembers(own.queues)
         suspended, workers, queues = pipe.execute(raise_on_error=True)
         keys, names = sorted(map(str, workers))[:WORKERS], sorted(map(str, queues))[:QUEUES]
         pipe = client.pipeline(transaction=False)
@@ -197,7 +209,7 @@ def jobs(client: Any, prefix: str) -> dict[str, Any]:
             pipe.hget(key, "last_heartbeat")
         now = time.time()
         for name in names:
-            pipe.zcount(f"{prefix}:wip:{name[len(prefix) + len(':queue:') :]}", "-inf", now)
+            pipe.zcount(own.registry("wip", own.queue_name(name.encode())), "-inf", now)
         replies = pipe.execute(raise_on_error=True) if keys or names else []
     except CONNECTION_ERRORS as error:
         return {"seen": False, "error": reason(error)}
