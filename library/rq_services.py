@@ -76,6 +76,10 @@ options:
     type: list
     elements: str
     default: []
+  key_prefix:
+    description: What RQ's keys begin with; RQ 3 reads its own from the environment variable RQ_KEY_PREFIX.
+    type: str
+    default: rq
   timeout:
     description: Seconds in which a unit must be well after its restart.
     type: float
@@ -221,6 +225,7 @@ def main() -> None:
         "url_file": {"type": "path"},
         "url_variable": {"type": "str", "default": "REDIS_URL"},
         "endpoints": {"type": "list", "elements": "str", "default": []},
+        "key_prefix": {"type": "str", "default": "rq", "no_log": False},
         "timeout": {"type": "float", "default": 30},
     }
     run(AnsibleModule(spec, supports_check_mode=True), work, shown=("units",))

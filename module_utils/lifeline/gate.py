@@ -15,11 +15,10 @@ from .client import CONNECTION_ERRORS, connect, reason
 from .errors import LifelineError
 from .rq import options
 from .rq.info import Info
+from .rq.keys import DEFAULT_PREFIX, Keys
 from .rq.server import Server, target
 from .spec import unlogged
 from .url import parse_url, url_from_file
-
-KEY = "rq:lifeline:gate:"
 
 # How long a write or a request may take before it counts as an error, in seconds.
 PATIENCE_S = 3.0
@@ -41,7 +40,7 @@ def specification() -> dict[str, Any]:
         "most_latency_factor": {"type": "float", "default": 3.0},
         "least_latency_ms": {"type": "float", "default": 100.0},
         "most_queue_age": {"type": "float", "default": 60.0},
-        "key_prefix": {"type": "str", "default": "rq", "no_log": False},
+        "key_prefix": {"type": "str", "default": DEFAULT_PREFIX, "no_log": False},
     }
 
 
@@ -69,7 +68,7 @@ def look(url: Optional[str], params: Mapping[str, Any]) -> dict[str, Any]:
         for what in [*params["health_urls"], *([url] if url else [])]:
             tries += 1
             began = time.monotonic()
-            complaint = _write(what) if what == url else _request(what)
+            complaint = _write(what, params["key_prefix"]) if what == url else _request(what)
             if complaint:
                 complaints.append(complaint)
             else:
@@ -84,12 +83,12 @@ def look(url: Optional[str], params: Mapping[str, Any]) -> dict[str, Any]:
     return seen
 
 
-def _write(url: str) -> str:
+def _write(url: str, prefix: str) -> str:
     """Why the application's own way to Redis does not take a write; empty if it does."""
     endpoint, credentials, database = parse_url(url)
     client = connect(endpoint, credentials.with_timeouts(PATIENCE_S, PATIENCE_S), db=database)
     try:
-        client.set(KEY + socket.gethostname(), time.time(), ex=60)
+        client.set(Keys(prefix).own("gate") + socket.gethostname().encode(), time.time(), ex=60)
         return ""
     except CONNECTION_ERRORS as error:
         return f"a write failed: {reason(error)}"

@@ -36,6 +36,8 @@ GROUPS = ("redis_group_servers", "redis_group_sentinels", "redis_group_applicati
 # What role redis gives a host of another estate that says nothing itself; its own defaults are out of sight here.
 DEFAULT_PORTS = {"redis_port": 6379, "redis_sentinel_port": 26379}
 OLDEST_ANSIBLE = [2, 19]
+# What is named after RQ rather than after a role, since every role is told of it.
+SHARED_BY_ROLES = ("rq_key_prefix",)
 SECRET = re.compile(r"password|secret|token")
 
 
@@ -47,7 +49,7 @@ def unknown_variables(
     ``known``: names from all roles' argument specs. ``foreign``: names, or beginnings that end in ``*``, that belong to
     somebody else's roles.
     """
-    names = set(known)
+    names = {*known, *SHARED_BY_ROLES}
     exact = {entry for entry in foreign if not entry.endswith("*")}
     beginnings = tuple(entry[:-1] for entry in foreign if entry.endswith("*"))
     found = []

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from lifeline.observe.posture.server import jobs
 from lifeline.units import SUSPENDED
 from modules import Modules, environment
 from redis import Redis
@@ -121,7 +122,7 @@ class Host:
         self.home = home
         self.status = home / "status"
         self.server = server
-        self._run = run_module
+        self.module = run_module
         (home / "bin").mkdir()
         command = home / "bin" / "systemctl"
         command.write_text(f"#!{sys.executable}\n{textwrap.dedent(SYSTEMCTL)}")
@@ -168,7 +169,7 @@ class Host:
     ) -> Any:
         wanted = units or ({"name": "rq-worker@", "kind": "worker", "instances": 1},)
         params = {"state": state, "units": list(wanted), "url_file": str(self.home / "redis.env"), **options}
-        return self._run("rq_services", params, check=check, fails=fails)
+        return self.module("rq_services", params, check=check, fails=fails)
 
     def pid(self, name: str = WORKER) -> int:
         return int(self.read()[name]["pid"])
@@ -358,3 +359,46 @@ def test_an_environment_file_without_the_url_is_one_clear_sentence(host: Host) -
     (host.home / "redis.env").write_text("OTHER=1\n")
     failed = host.services("recovered", fails=True)
     assert "does not set REDIS_URL" in failed["msg"]
+
+
+def test_A12_a_worker_with_another_prefix_is_well(host: Host) -> None:
+    """Before: every healthy worker with another RQ_KEY_PREFIX was "not listed by Redis", and restarted.
+
+    Now: one rq_key_prefix reaches every module, role and playbook, and nothing builds a key by hand.
+    """
+    # sys.executable has RQ 3, which alone knows the variable.
+    worker = (
+        "/usr/bin/env",
+        "RQ_KEY_PREFIX=shop",
+        sys.executable,
+        "-m",
+        "rq.cli",
+        "worker",
+        "--url",
+        host.url,
+        "default",
+    )
+    host.add(WORKER, *worker)
+    shop = {"key_prefix": "shop"}
+    host.services("started", **shop)
+    client = host.server.client()
+    assert (client.scard("shop:workers"), client.exists("rq:workers")) == (1, 0)
+    host.age()
+    pid = host.pid()
+    assert host.services("checked", **shop)["healthy"]
+    assert not host.services("recovered", **shop).changed
+    assert host.pid() == pid
+    assert not host.services("checked")["healthy"], "under the usual prefix nobody is listed"
+
+    assert host.module("rq_info", {**host.server.login(), **shop})["workers"][0]["live"]
+    assert jobs(client, "shop")["workers"] == 1
+    assert host.module("rq_suspend", {**host.server.login(), **shop}).changed
+    assert client.exists("shop:suspended")
+    gate = {"url_file": str(host.home / "redis.env"), "soak": 0.1, **shop}
+    assert host.module("redis_gate", gate)["seen"]["workers"] == 1
+    assert [key.rpartition(":")[0] for key in client.scan_iter("*gate*")] == ["shop:lifeline:gate"]
+
+    (name,) = client.smembers("shop:workers")
+    os.kill(pid, signal.SIGKILL)
+    gone = host.services("recovered", **shop)["gone_workers"]
+    assert [f"shop:worker:{row['name'] if isinstance(row, dict) else row}" for row in gone] == [name]

@@ -25,10 +25,6 @@ def options(role: Path) -> dict[str, Any]:
     return load(path)["argument_specs"]["main"].get("options") or {}
 
 
-# What is RQ's own is named after RQ, whichever role tells all others.
-SHARED = {"redis": ("rq_key_prefix",)}
-
-
 @each_role
 def test_the_specs_name_the_same_variables_as_the_defaults(role: Path) -> None:
     assert sorted(options(role)) == sorted(defaults(role))
@@ -48,13 +44,12 @@ def test_the_specs_have_the_same_defaults(role: Path) -> None:
 @each_role
 def test_variables_are_named_after_their_role(role: Path) -> None:
     for name in defaults(role):
-        assert name.startswith(f"{role.name}_") or name in SHARED.get(role.name, ()), name
+        assert name.startswith(f"{role.name}_"), name
 
 
 @each_role
 def test_the_readme_has_a_row_for_each_variable(role: Path) -> None:
-    shared = "".join(f"|{name}" for name in SHARED.get(role.name, ()))
-    rows = re.findall(rf"^\| `({role.name}_\w+{shared})` \|", (role / "README.md").read_text(), flags=re.MULTILINE)
+    rows = re.findall(rf"^\| `({role.name}_\w+)` \|", (role / "README.md").read_text(), flags=re.MULTILINE)
     assert sorted(rows) == sorted(defaults(role))
 
 

@@ -127,7 +127,7 @@ CAUSES = (
         "RQ's workers are suspended",
         WARNING,
         "No job runs; queues grow.",
-        "If nobody is at work there: rq resume (it deletes rq:suspended).",
+        "If nobody is at work there: rq resume (it deletes the key `suspended` below RQ_KEY_PREFIX).",
         "Do not restart the workers: they are well, and exit at once while they are suspended.",
         _suspended,
         ("queue_unattended", "units_unwell", "workers_gone"),

@@ -122,7 +122,7 @@ def jobs(subject: Subject) -> Outcome:
     said = redis_of(primary.host, primary.name).sub("jobs")
     if not said.flag("seen"):
         raise NotSeenError(f"{primary.name}: RQ's keys can not be read ({said.facts.text('error')})")
-    problems += ["workers are told to pause (rq:suspended)"] if said.flag("suspended") else []
+    problems += ["workers are told to pause (rq suspend)"] if said.flag("suspended") else []
     problems += [f"{said.count('silent')} registered workers are dead"] if said.count("silent") else []
     beat = said.number("oldest_heartbeat_s")
     problems += [f"a worker's last heartbeat was {beat:.0f} s ago"] if beat >= HEARTBEAT_S else []

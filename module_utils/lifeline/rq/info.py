@@ -105,7 +105,7 @@ class Info:
             live = isinstance(ttl, int) and ttl != -2 and isinstance(values, list)
             shown = {name: text(value) for name, value in zip(WORKER, values) if value} if live else {}
             beat = shown.pop("last_heartbeat", None)
-            name = text(key[len(self.keys.prefix + b":worker:") :])
+            name = text(self.keys.worker_name(key))
             age = self.age(beat.encode()) if beat else None
             found.append({"name": name, "live": live, "ttl": ttl if live else None, "heartbeat_age": age, **shown})
         return found

@@ -29,9 +29,8 @@ def live_workers(server: Server, keys: Keys, patterns: Sequence[str]) -> list[st
         found: list[Any] = pipeline.execute(raise_on_error=False)
         return found
 
-    prefix = keys.prefix + b":worker:"
     return [
-        text(key[len(prefix) :])
+        text(keys.worker_name(key))
         for key, queues in zip(names, server.again(ask))
         if isinstance(queues, bytes)
         and any(match(queue, pattern) for queue in queues.split(b",") for pattern in patterns)
