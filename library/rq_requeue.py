@@ -109,11 +109,18 @@ options:
     default: false
   dead_workers:
     description:
-      - Names of workers that are known to be gone with all their processes, although their keys are still there.
-      - For V(abandoned), their leases count as run out.
+      - Workers that are known to be gone with all their processes, although their keys are still there. Each is a
+        name, or a dictionary with C(name) and C(hostname), the host that says so, which is believed for its own alone.
+      - For V(abandoned), their leases count as run out, if their heartbeat stands still for O(worker_silence).
     type: list
-    elements: str
+    elements: raw
     default: []
+  worker_silence:
+    description:
+      - Seconds for which a worker of O(dead_workers) that still has a key must not have beaten, counted from the start.
+      - A worker that lives beats every 30 seconds while it runs a job, so that less would believe what is not so.
+    type: float
+    default: 35.0
   batch_size:
     description: Most jobs in one batch.
     type: int

@@ -168,6 +168,11 @@ gone_workers:
   type: list
   elements: str
   sample: [0d6f35e6b1d84d2f]
+hostname:
+  description: What this host calls itself, and so what Redis lists its workers under.
+  returned: O(state=recovered), not in check mode
+  type: str
+  sample: app1
 enabled:
   description: Units that were enabled.
   returned: O(state=started)

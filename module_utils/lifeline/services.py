@@ -102,7 +102,7 @@ def _recovered(params: dict[str, Any], wanted: Sequence[Unit], redis: Redis, loo
             **result,
         )
     _roll(verdicts, redis, params["timeout"], result, STOP)
-    result["gone_workers"] = _gone(wanted, redis)
+    result.update(gone_workers=_gone(wanted, redis), hostname=socket.gethostname())
     return result
 
 

@@ -11,7 +11,7 @@ from typing import Any, Callable
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lifeline.facts import clean_all  # needs the path above
-from lifeline.rq import report
+from lifeline.rq import dead, report
 
 
 def said(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,6 +25,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names and functions."""
         return {
+            "lifeline_rq_dead": dead.collect,
             "lifeline_rq_lost": said(report.lost),
             "lifeline_rq_done": said(report.done),
             "lifeline_rq_held": said(report.held),

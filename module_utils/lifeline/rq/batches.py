@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from ..errors import LifelineError
 from . import lua
+from .dead import Dead
 from .keys import Keys
 from .page import Lane, Reply, Row, encode, pairs, parse, texts
 from .payload import function_name
@@ -47,6 +48,7 @@ class Batches:
         self._clock = time.monotonic() - now
         self.begun = time.monotonic()
         self.wanted = selection(params, self.started)
+        self.dead = Dead(server, self.keys, params, state.get("dead") or {})
         self.retries = retries(params["retries"])
         self.errors = Errors(self.wanted)
         self.tally = Tally()
@@ -100,7 +102,7 @@ class Batches:
             "retries": self.retries,
             "grace": self.grace(),
             "workers_stopped": params["workers_stopped"],
-            "dead_workers": params["dead_workers"] or None,
+            "dead_workers": self.dead.beats or None,
             "allow_missing_parents": params["allow_missing_parents"],
             "look_failure": wanted.by_error and lane.source == "failed",
             "look_data": wanted.by_function,

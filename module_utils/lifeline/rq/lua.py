@@ -182,15 +182,19 @@ function judge.failed(id, score, given)
   return h, nil, id
 end
 
-local dead
-if c.dead_workers then
-  dead = {}
-  for _, name in ipairs(c.dead_workers) do dead[name] = true end
+-- By name of a worker that is said to be dead, the heartbeat that it had then. One that has beaten since is alive.
+local dead = c.dead_workers
+
+local function gone(id, h)
+  local name = dead and more(id, h, WORKER)
+  local beat = name and dead[name]
+  if not beat then return false end
+  return (ask('HGET', P .. ':worker:' .. name, 'last_heartbeat') or '') == beat
 end
 
 -- Whether somebody may still be working on a job whose lease has run out.
 local function held(id, h, execution)
-  if c.workers_stopped or dead and dead[more(id, h, WORKER)] then return false end
+  if c.workers_stopped or gone(id, h) then return false end
   if execution ~= '' and call('EXISTS', P .. ':execution:' .. id .. ':' .. execution) == 1 then return true end
   for _, other in ipairs(ask('ZRANGE', P .. ':executions:' .. id, 0, -1) or {}) do
     if call('EXISTS', P .. ':execution:' .. id .. ':' .. other) == 1 then return true end
@@ -216,7 +220,7 @@ function judge.abandoned(member, score, given)
   local id, execution = lease(member)
   local h, why = read(id)
   if not h then return nil, why end
-  if running and not dead[more(id, h, WORKER)] then return nil, 'live_lease' end
+  if running and not gone(id, h) then return nil, 'live_lease' end
   if h[STATUS] ~= 'started' and h[STATUS] ~= 'queued' then return nil, 'status_changed' end
   why = common(id, h)
   if why then return nil, why end

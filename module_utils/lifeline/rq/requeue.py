@@ -97,7 +97,9 @@ class Run:
         """How many jobs this run may move; LifelineError when more are selected and that is not wanted."""
         suspects = self.twice.suspects
         if self.params["missing"] == "fail" or 0 < most < bound + suspects:
-            counted = Run(self.server, {**self.params, "return_ids": 0, "sample": 0, "missing": "ignore"}, check=True)
+            less = {"return_ids": 0, "sample": 0, "missing": "ignore", "dead_workers": []}
+            counted = Run(self.server, {**self.params, **less}, check=True)
+            counted.batches.dead = self.batches.dead
             counted.walk.plan()
             counted.walk.work(most + 1 if most > 0 else None)
             if self.params["missing"] == "fail" and counted.tally.skipped["missing"]:
@@ -122,7 +124,10 @@ class Run:
         if not self.params["workers_stopped"]:
             return
         live = live_workers(self.server, self.keys, self.batches.wanted.queues)
-        alive = [name for name in live if name not in self.params["dead_workers"]]
+        if live and self.batches.dead.beats:
+            self.batches.dead.settle()
+        gone = self.batches.dead.still() if live else set()
+        alive = [name for name in live if name not in gone]
         if alive:
             raise LifelineError(
                 f"workers_stopped was said, but {', '.join(alive[:5])} still has a live key: stop the workers, or name "
@@ -168,6 +173,7 @@ class Run:
             "started": self.batches.started,
             "most": self._most,
             "before_counts": self.before,
+            "dead": self.batches.dead.state(),
             "lanes": [lane.state() for lane in self.walk.lanes],
             "tally": self.tally.state(),
         }

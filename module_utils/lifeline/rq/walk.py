@@ -49,6 +49,8 @@ class Walk:
             for source in self.params["sources"]:
                 if source in REGISTRY:
                     self.lanes.append(self.lane(source, queue))
+        if self.batches.dead.beats:  # what has to be waited for comes last
+            self.lanes.sort(key=lambda lane: lane.source == "abandoned")
 
     def lane(self, source: str, queue: bytes) -> Lane:
         """One registry of one queue."""
@@ -85,7 +87,7 @@ class Walk:
             held = self.batches.now() + HOLD_SECONDS / 2
             return int(self.server.again(lambda: self.server.client.zcount(lane.key, held, "+inf")))
         by_time = lane.source in ("scheduled_overdue", "ready") or (
-            lane.source == "abandoned" and not (self.params["workers_stopped"] or self.params["dead_workers"])
+            lane.source == "abandoned" and not (self.params["workers_stopped"] or self.batches.dead.beats)
         )
         if by_time:
             limit = self.batches.now() - self.batches.grace()
@@ -180,6 +182,8 @@ class Walk:
     def work(self, most: Optional[int], deadline: Optional[float] = None) -> bool:
         """Go through the lanes; False when ``deadline`` (monotonic) came first. Stops at ``most`` jobs."""
         for lane in self.lanes:
+            if lane.source == "abandoned" and not lane.done:
+                self.batches.dead.settle()
             if self.batches.wanted.job_ids and lane.source != "abandoned" and not lane.done:
                 self.given(lane, most)
             while not lane.done:

@@ -195,7 +195,12 @@ def test_a_running_lease_of_a_worker_that_is_known_to_be_dead(rq, client, module
     (entry,) = client.zrange("rq:wip:default", 0, -1)
     job_id = entry.decode().partition(":")[0]
     worker = client.hget("rq:job:" + job_id, "worker_name").decode()
-    options = {"sources": ["abandoned"], "all_jobs": False, "failed_after": str(time.time() - 60)}
+    options = {
+        "sources": ["abandoned"],
+        "all_jobs": False,
+        "failed_after": str(time.time() - 60),
+        "worker_silence": 0.2,
+    }
     assert module.requeue(dead_workers=["another"], **options)["left"] == {"live_lease": 1}
     assert module.requeue(dead_workers=[worker], check=True, **options)["requeued"] == 1
     result = module.requeue(dead_workers=["another", worker], **options)
@@ -444,11 +449,11 @@ def test_stopped_workers_must_be_stopped(rq, client, module):
     put(client, "a", "started", worker_name="w")
     client.zadd("rq:wip:default", {"a": time.time() + 60})
     client.sadd("rq:workers", "rq:worker:w")
-    client.hset("rq:worker:w", "queues", "default,other")
+    client.hset("rq:worker:w", mapping={"queues": "default,other", "last_heartbeat": "2026-01-01T00:00:00.000000Z"})
     assert "workers_stopped" in module.requeue(sources=["abandoned"], grace=0, fails=True)["msg"]
     options = {"sources": ["abandoned"], "grace": 0, "workers_stopped": True}
     assert "w still has a live key" in module.requeue(**options, fails=True)["msg"]
-    assert module.requeue(**options, dead_workers=["w"])["requeued"] == 1
+    assert module.requeue(**options, dead_workers=["w"], worker_silence=0.2)["requeued"] == 1
 
 
 def test_warnings_name_what_keeps_jobs_from_running(rq, client, module):
