@@ -205,11 +205,15 @@ def refusal(said: Mapping[str, Any], active: Sequence[str], host: str) -> dict[s
     estate = Facts(said).sub(host).text("estate")
     mine = {name: row for name, row in Facts(said).named() if row.text("estate") == estate}
     lines: list[str] = []
+    shared: dict[str, list[str]] = {}
     for name, row in mine.items():
         reasons = row.texts("reasons")
         if row.flag("looked") and name not in active:
             reasons.append("it failed while it was looked at; see above")
-        lines += [*row.texts("intent"), *(f"{name}: {reason}" for reason in reasons)]
+        lines += row.texts("intent")
+        for reason in reasons:
+            shared.setdefault(reason, []).append(name)
+    lines += [f"{', '.join(dict.fromkeys(names))}: {reason}" for reason, names in shared.items()]
     lines = list(dict.fromkeys(lines))
     speaker = next((name for name in active if name in mine), None)
     return {"text": _text(estate, lines), "speaks": bool(lines) and host == speaker}

@@ -203,6 +203,12 @@ def test_A6_a_host_that_failed_while_it_was_looked_at_stops_its_estate() -> None
     assert preflight.refusal(states, ["a1", "a2"], "a1") == {"text": "", "speaks": False}
 
 
+def test_what_several_hosts_say_is_said_once() -> None:
+    states = {"a1": said("a", "no primary", "no space"), "a2": said("a", "no primary")}
+    lines = preflight.refusal(states, ["a1", "a2"], "a1")["text"].splitlines()[1:]
+    assert lines == ["- a1, a2: no primary", "- a1: no space"]
+
+
 def test_what_the_inventory_lacks_is_said_once() -> None:
     sentence = "a1: redis_port is 0, which is no port; use a number from 1 to 65535."
     states = {"a1": said("a", intent=(sentence,)), "a2": said("a", intent=(sentence,))}
