@@ -187,3 +187,35 @@ def test_B9_an_answer_ends(module: str, words: str, run_module: Modules) -> None
     assert result.failed == ("login_host" in options)
     assert "Traceback" not in json.dumps(result.data)
     assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) < 500 << 10
+
+
+def test_B16_error_codes_of_clients_hide_no_server_and_are_not_kept(redis_server: Servers, run_module: Modules) -> None:
+    """Before: a client's error codes made INFO longer than a fleet's look reads ("unreachable"), and whatever a script
+    wrote before the first blank of an error lay in evidence.json.
+
+    Now: INFO is asked for by its sections; of error codes those of Redis are counted by name, all others together.
+    """
+    server = redis_server()
+    script = "return redis.error_reply(ARGV[1] .. ' x')"
+    with closing(server.client()) as client:
+        digest = client.script_load(script)
+        for start in range(0, 40_000, 10_000):
+            pipe = client.pipeline(transaction=False)
+            for number in range(start, start + 10_000):
+                pipe.evalsha(digest, 0, f"CUSTOMER-0049-151-{number:08}")
+            pipe.execute(raise_on_error=False)
+        pipe = client.pipeline(transaction=False)
+        pipe.execute_command("HGET")
+        pipe.execute(raise_on_error=False)
+        assert len(client.execute_command("INFO", "errorstats")) > 30_000
+    told = run_module("redis_health", {"endpoints": [server.node("e")], **server.credentials()})["endpoints"]
+    assert told[0]["reachable"] and told[0]["role"] == "primary" and told[0]["version"], told
+    started = time.monotonic()
+    for depth in ("full", "posture"):
+        evidence = run_module("redis_health", look_at(server, depth=depth))["evidence"]
+        assert evidence["nodes"]["n1"]["role"] == "master"
+        assert "CUSTOMER" not in json.dumps(evidence)
+        assert not evidence["errors"]
+        said = (evidence["server"] if depth == "full" else evidence["posture"]["redis"])["info"]["errors"]
+        assert said["other"] == 40_000 and said["ERR"] >= 1
+    assert time.monotonic() - started < 20

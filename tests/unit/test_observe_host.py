@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline.observe import access, cgroup, processes, server, start, system
+from lifeline.observe import access, cgroup, info, processes, server, start, system
 
 STAT = "cpu  {user} 0 50 {idle} {iowait} 0 0 {steal} 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\nctxt 5\n"
 
@@ -236,4 +236,4 @@ def test_what_a_start_needs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["count=5", {"count": 5}])
 def test_refused_commands_are_counted_as_any_redis_py_reads_them(value: object) -> None:
-    assert server.statistics({"errorstat_OOM": value, "maxmemory": 1})["errors"] == {"OOM": 5}
+    assert info.counted({"errorstat_OOM": value, "errorstat_a_customer": value, "x": 1}) == {"OOM": 5, "other": 5}

@@ -36,7 +36,7 @@ def holders(reply: Any) -> list[dict[str, Any]]:
     for row in rows:
         if isinstance(row, Mapping) and row.get("addr"):
             address = str(row["addr"]).rpartition(":")[0]
-            key = (address, str(row.get("user", "")), str(row.get("name", ""))[:40])
+            key = (address, str(row.get("user", ""))[:100], str(row.get("name", ""))[:40])
             groups.setdefault(key, []).append(number(row.get("idle")))
     most = sorted(groups.items(), key=lambda item: -len(item[1]))[:SHOWN]
     return [

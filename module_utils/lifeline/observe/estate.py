@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from ..client import CONNECTION_ERRORS, HAS_REDIS, Credentials, Endpoint, connect, reason
+from . import info
 from .files import data_files, free_bytes
 from .parallel import each
 from .platform import platform
@@ -92,7 +93,7 @@ def views(
 
 def node_view(node: Endpoint, credentials: Credentials) -> dict[str, Any]:
     """What one data node says of itself: ``{host, port, reachable, error, ...}`` (see ``parse_info``)."""
-    return _ask(node, credentials, lambda client: parse_info(client.info()))
+    return _ask(node, credentials, lambda client: parse_info(info.of(client, info.VIEW)))
 
 
 def sentinel_view(peer: Endpoint, service: str, credentials: Credentials) -> dict[str, Any]:
@@ -104,8 +105,9 @@ def sentinel_view(peer: Endpoint, service: str, credentials: Credentials) -> dic
         pipe.execute_command("SENTINEL", "REPLICAS", service)
         pipe.execute_command("SENTINEL", "SENTINELS", service)
         pipe.execute_command("SENTINEL", "CKQUORUM", service)
-        pipe.info()
-        return parse_sentinel(pipe.execute(raise_on_error=False))
+        info.ask(pipe, ("server", "sentinel"))
+        *said, server, own = pipe.execute(raise_on_error=False)
+        return parse_sentinel([*said, info.merged([server, own])])
 
     return _ask(peer, credentials, ask)
 

@@ -14,6 +14,8 @@ from .estate import parse_info
 from .reach import resolve
 from .talk import Question, RefusedError, ask_all, info
 
+# Where they stand in INFO; the whole of it may be as long as clients like (see info.py).
+SECTIONS = ("server", "memory", "persistence", "replication", "keyspace")
 KEPT = ("role", "version", "flavour", "loading", "keys", "used_memory", "maxmemory", "uptime_s")
 
 
@@ -88,7 +90,7 @@ def look(wanted: Sequence[Target]) -> list[dict[str, Any]]:
 def _commands(target: Target) -> list[list[str]]:
     login = target.credentials
     who = [["AUTH", *([login.user] if login.user else []), login.password]] if login.password else []
-    return [*who, ["INFO"]]
+    return [*who, *(["INFO", section] for section in SECTIONS)]
 
 
 def _answer(question: Question) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def _answer(question: Question) -> dict[str, Any]:
     refused = [reply for reply in question.replies if isinstance(reply, RefusedError)]
     if question.error or refused:
         return {**found, "error": question.error or reason(refused[0])}
-    view = parse_info(info(question.replies[-1]))
+    view = parse_info(info("\n".join(map(str, question.replies[-len(SECTIONS) :]))))
     view["role"] = {"master": "primary", "slave": "replica"}.get(view["role"], view["role"])
     return {**found, "reachable": True, **{name: view[name] for name in KEPT}}
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any, Mapping, Optional
 
 from ..client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
-from . import clients, cluster, details
+from . import clients, cluster, details, info
 from .values import number
 
 # Settings that hold secrets; they are left out of the evidence whole.
@@ -57,15 +57,14 @@ def look(
 
 def _ask(client: Any, way: Endpoint, extra: Optional[Credentials]) -> dict[str, Any]:
     pipe = client.pipeline(transaction=False)
-    pipe.info("all")
+    info.ask(pipe, info.ALL)
     pipe.execute_command("LATENCY", "LATEST")
     pipe.execute_command("ACL", "LOG", "10")
-    info, latency, acl_log = pipe.execute(raise_on_error=False)
-    if isinstance(info, CONNECTION_ERRORS):
-        raise info
+    *sections, latency, acl_log = pipe.execute(raise_on_error=False)
+    said = info.merged(sections)
     config, slow = details.ask(client, way, extra, DETAILS)
     found: dict[str, Any] = {
-        "info": statistics(info) if isinstance(info, Mapping) else {},
+        "info": {**statistics(said), "errors": info.errors(client)},
         "config": settings(config),
         "latency": events(latency),
         "acl_log": refusals(acl_log),
@@ -74,12 +73,12 @@ def _ask(client: Any, way: Endpoint, extra: Optional[Credentials]) -> dict[str, 
     return {**found, **_more(client, found["info"], found["config"])}
 
 
-def _more(client: Any, info: Mapping[str, Any], config: Mapping[str, str]) -> dict[str, Any]:
+def _more(client: Any, said: Mapping[str, Any], config: Mapping[str, str]) -> dict[str, Any]:
     """What is asked only of a server that it concerns: who its clients are when it is nearly full, and its cluster."""
     pipe = client.pipeline(transaction=False)
     limit = number(config.get("maxclients"))
-    full = bool(limit) and number(info.get("connected_clients")) >= limit * CLIENTS_SHARE
-    clustered = bool(number(info.get("cluster_enabled")))
+    full = bool(limit) and number(said.get("connected_clients")) >= limit * CLIENTS_SHARE
+    clustered = bool(number(said.get("cluster_enabled")))
     # Two words each, as redis-py then leaves the replies as they are.
     asked = [("CLIENT", "LIST")] * full + [("CLUSTER", "INFO"), ("CLUSTER", "NODES")] * clustered
     for command in asked:
@@ -93,21 +92,10 @@ def _more(client: Any, info: Mapping[str, Any], config: Mapping[str, str]) -> di
     return found
 
 
-def statistics(info: Mapping[str, Any]) -> dict[str, Any]:
-    """INFO's numbers and words by name, less those per command; ``errors`` has the errorstats by their word."""
-    plain = {str(name): value for name, value in info.items() if isinstance(value, (int, float, str))}
-    errors = {
-        str(name)[len("errorstat_") :]: value for name, value in info.items() if str(name).startswith("errorstat_")
-    }
-    return {
-        **{name: value for name, value in plain.items() if not name.startswith("errorstat_")},
-        "errors": {name: _count(value) for name, value in errors.items()},
-    }
-
-
-def _count(value: Any) -> int:
-    """Of ``count=5``: redis-py before 4.4 leaves a single pair as text, later ones make a dict of it."""
-    return number(value.get("count") if isinstance(value, Mapping) else str(value).rpartition("count=")[2])
+def statistics(said: Mapping[str, Any]) -> dict[str, Any]:
+    """INFO's numbers and words by name, less those per command and per error."""
+    plain = {str(name): value for name, value in said.items() if isinstance(value, (int, float, str))}
+    return {name: value for name, value in plain.items() if not name.startswith("errorstat_")}
 
 
 def settings(reply: Any) -> dict[str, str]:

@@ -14,7 +14,7 @@ from ...client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from ...config import SECRETS, name_of
 from ...errors import LifelineError
 from ...rq.keys import Keys
-from .. import details
+from .. import details, info
 from ..server import refusals, statistics
 from ..values import number
 from .secrets import Digests, hidden, users, weak
@@ -81,21 +81,20 @@ def ask(
 def _replies(client: Any, way: Endpoint, extra: Optional[Credentials]) -> list[Any]:
     """Those to INFO, MODULE LIST and ACL LOG, and to ``DETAILS``."""
     pipe = client.pipeline(transaction=False)
-    pipe.info("everything")
+    info.ask(pipe, (*info.ALL, "commandstats"))
     pipe.execute_command("MODULE", "LIST")
     pipe.execute_command("ACL", "LOG", "20")
-    found: list[Any] = pipe.execute(raise_on_error=False)
-    if isinstance(found[0], CONNECTION_ERRORS):
-        raise found[0]
-    return [*found, *details.ask(client, way, extra, DETAILS)]
+    *sections, modules, acl_log = pipe.execute(raise_on_error=False)
+    told = info.merged(sections)
+    return [told, modules, acl_log, *details.ask(client, way, extra, DETAILS)]
 
 
 def _read(client: Any, replies: list[Any], digests: Digests, prefix: str) -> dict[str, Any]:
-    info, modules, acl_log, config, acl = replies
+    told, modules, acl_log, config, acl = replies
     asked = {"config": config, "users": acl, "modules": modules, "acl_log": acl_log}
     found: dict[str, Any] = {
-        "info": statistics(info),
-        "calls": calls(info),
+        "info": {**statistics(told), "errors": info.errors(client)},
+        "calls": calls(told),
         "errors": {name: reason(reply) for name, reply in asked.items() if isinstance(reply, CONNECTION_ERRORS)},
     }
     values = {name_of(name): value for name, value in pairs(config).items()}
@@ -111,7 +110,7 @@ def _read(client: Any, replies: list[Any], digests: Digests, prefix: str) -> dic
         found["modules"] = [loaded(pairs(row)) for row in modules]
     if isinstance(acl_log, (list, tuple)):
         found["acl_log"] = refusals(acl_log)
-    if number(info.get("cluster_enabled")):
+    if number(told.get("cluster_enabled")):
         found["cluster"] = cluster(client)
     if found["info"].get("role") == "master":
         found["jobs"] = jobs(client, prefix)
