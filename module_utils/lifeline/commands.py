@@ -5,28 +5,88 @@
 from __future__ import annotations
 
 import os
+import selectors
+import signal
 import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from typing import Mapping, Optional, Sequence
 
 from .errors import LifelineError
 
 SECONDS = 20
+# Bytes that are kept of what a program says; the journal of a busy unit is the longest that is asked for.
+OUTPUT_BYTES = 8 << 20
+# Seconds without a word after which a program that has ended is not listened to any more.
+QUIET_S = 0.2
 READY = "enabled, active\n"
 GONE = "disabled, inactive\n"
+
+
+def bounded(
+    argv: Sequence[str], seconds: float, text: str = "", more: Optional[Mapping[str, str]] = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program with ``text`` as its input and ``more`` in its environment; keep what it says up to OUTPUT_BYTES.
+
+    Raises OSError when it cannot be started, and subprocess.TimeoutExpired when it does not end; then it and all that
+    it began are killed. A child that it leaves behind is not waited for, though it may hold its output open.
+    """
+    with tempfile.TemporaryFile() as given, selectors.DefaultSelector() as waiting:
+        given.write(text.encode("utf-8", "surrogateescape"))
+        given.seek(0)
+        process = subprocess.Popen(
+            list(argv), stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            env={**os.environ, **(more or {})},
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + seconds
+            kept = _heard(process, waiting, deadline)
+            status = process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise subprocess.TimeoutExpired(list(argv), seconds) from None
+        finally:
+            _end(process)
+    said = [bytes(part).decode("utf-8", "replace").replace("\r\n", "\n") for part in kept]
+    return subprocess.CompletedProcess(list(argv), status, said[0], said[1])
+
+
+def _heard(process: subprocess.Popen[bytes], waiting: selectors.BaseSelector, deadline: float) -> list[bytearray]:
+    """What a program says on both ways, until it ends or the deadline comes."""
+    kept = [bytearray(), bytearray()]
+    for stream, part in zip((process.stdout, process.stderr), kept):
+        assert stream is not None  # noqa: S101 - both are pipes, for mypy
+        waiting.register(stream, selectors.EVENT_READ, part)
+    while waiting.get_map():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise subprocess.TimeoutExpired(process.args, 0)
+        ready = waiting.select(min(left, QUIET_S))
+        for key, _event in ready:
+            data = os.read(key.fd, 65536)
+            if not data:
+                waiting.unregister(key.fileobj)
+            key.data.extend(data[: max(0, OUTPUT_BYTES - len(key.data))])
+        if not ready and process.poll() is not None:
+            break
+    return kept
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(QUIET_S)
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
 
 
 def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program with ``text`` as its input, whatever its exit status. Raises LifelineError when it cannot run."""
     try:
-        return subprocess.run(
-            argv,
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-            env={**os.environ, "LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-        )
+        return bounded(argv, SECONDS, text, {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
     except OSError as error:
         raise LifelineError(f"Cannot run {argv[0]}: {error.strerror}. Install it on this host.") from error
     except subprocess.TimeoutExpired as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from . import acl, atomic
+from . import acl, atomic, reading
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .config import (
     HIDDEN,
@@ -370,7 +370,7 @@ def newer_files(paths: list[str], uptime: int, now: float) -> list[str]:
 def read_text(path: str) -> Optional[str]:
     """A file's text, None where there is none. Raises LifelineError when it cannot be read."""
     try:
-        return Path(path).read_bytes().decode("utf-8", "surrogateescape")
+        return reading.data(path).decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return None
     except OSError as error:

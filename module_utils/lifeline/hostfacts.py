@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional
 
-from . import memory
+from . import commands, memory
 from .errors import LifelineError
 from .observe.units import unit_states
 
@@ -49,7 +49,7 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
 def _run(command: list[str], accepted: tuple[int, ...]) -> str:
     """A command's output. Raises LifelineError when it is missing, hangs or fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+        done = commands.bounded(command, COMMAND_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LifelineError(f"{command[0]} does not work on this host: {error}; is it Debian with systemd?") from error
     if done.returncode not in accepted:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
-from . import client, units
+from . import client, commands, units
 from .errors import LifelineError
 from .rq.keys import DEFAULT_PREFIX, Keys, text
 from .units import Signs, State, Unit, Verdict
@@ -365,7 +365,7 @@ def _show(names: Sequence[str]) -> list[State]:
 def _systemctl(*arguments: str, may_fail: bool = False) -> str:
     argv = ["systemctl", "--no-pager", *arguments]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        done = commands.bounded(argv, 120)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LifelineError(f"systemctl {arguments[0]} does not work on this host: {error}") from None
     if done.returncode != 0 and not may_fail:

@@ -10,6 +10,7 @@ import ssl
 from datetime import datetime, timezone
 from typing import Optional
 
+from . import reading
 from .errors import LifelineError
 
 
@@ -25,8 +26,7 @@ def served_certificate(host: str, port: int, seconds: float) -> bytes:
 def file_certificate(path: str) -> bytes:
     """The first certificate (DER) of a PEM file. Raises LifelineError."""
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            text = file.read()
+        text = reading.text(path)
     except OSError as error:
         raise LifelineError(f"{path} cannot be read: {error.strerror}; install the TLS files first.") from error
     match = re.search("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL)
@@ -54,9 +54,8 @@ def key_fits(cert_file: str, key_file: str) -> Optional[bool]:
     Raises LifelineError when one of them cannot be read.
     """
     try:
-        with open(key_file, encoding="ascii", errors="replace") as file:
-            if "ENCRYPTED" in file.read(65536):
-                return None
+        if "ENCRYPTED" in reading.text(key_file):
+            return None
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file)
     except ssl.SSLError:
         return False

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from . import files
+from . import files, reading
 from .client import Credentials, Endpoint
 from .errors import LifelineError
 
@@ -25,7 +24,7 @@ INVALID = (
 def url_from_file(path: str, variable: str) -> str:
     """The URL that an application's EnvironmentFile sets. Raises LifelineError, without the URL, when it does not."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = reading.text(path)
     except FileNotFoundError:
         raise LifelineError(f"{path} does not exist on this host: set rq_services_environment_file.") from None
     except OSError as error:
@@ -149,7 +148,7 @@ def point(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """The module redis_url. Raises LifelineError when no variable holds a URL."""
     path, before = params["path"], {}
     try:
-        text = old = Path(path).read_text(encoding="utf-8")
+        text = old = reading.text(path, "strict")
     except OSError as error:
         raise LifelineError(f"{path} cannot be read on this host ({error.strerror}): name the right file.") from None
     for variable in params["variables"]:

@@ -43,6 +43,9 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible's is untyped
             piece = self._slice(arguments, variables)
             if piece.get("failed") or piece.get("unreachable") or piece.get("finished", True):
                 break
+            stuck = progress.stuck(piece)
+            if stuck:
+                return {**result, **piece, "failed": True, "msg": stuck}
             self._display.display(progress.line(piece, time.monotonic()))
             arguments.update(resume=piece.pop("resume"), time_limit=SLICE)
         result.update(progress.total(piece, time.monotonic()))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline.observe import access, cgroup, info, processes, server, start, system
+from lifeline.observe import access, cgroup, info, processes, start, system
 
 STAT = "cpu  {user} 0 50 {idle} {iowait} 0 0 {steal} 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\nctxt 5\n"
 

@@ -20,7 +20,7 @@ from lifeline.rq.batches import fitting, retries
 from lifeline.rq.keys import Keys, matching, names, text
 from lifeline.rq.page import BehindError, Lane, encode, parse, texts
 from lifeline.rq.payload import UNKNOWN, exception_name, function_name, probably_completed, traceback_text
-from lifeline.rq.progress import Progress, duration
+from lifeline.rq.progress import MOST, STILL, Progress, duration
 from lifeline.rq.scan import known_queues
 from lifeline.rq.selection import Selection, age, moment, selection, stamp
 from lifeline.rq.server import passing, target
@@ -322,6 +322,22 @@ class TestWords:
         assert progress.total({"requeued": 1_000_000, "duration": 1}, 120.0)["rate"] == 50_000
         assert Progress("", 0).total({"requeued": 5, "duration": 1}, 9.0) == {"requeued": 5, "duration": 1}
         assert "unknown left" in Progress("", 0).line({"total": 5, "to_look_at": 5, "requeued": 0}, 0.0)
+
+    def test_B9_a_host_that_is_never_finished_is_given_up(self) -> None:
+        """Before: a host that answered "not finished" for ever kept the run for ever.
+
+        Now: slices end where nothing moves any more, after a day, and where the answer is not the module's.
+        """
+        progress = Progress("h1", 0.0)
+        piece = {"total": 9, "to_look_at": 5, "requeued": 0, "resume": "x"}
+        stuck = [progress.stuck(piece) for _slice in range(STILL + 1)]
+        assert not any(stuck[:-1]) and "gets no further" in stuck[-1]
+        assert not progress.stuck({**piece, "requeued": 1})
+        progress.slices = MOST
+        assert "gets no further" in progress.stuck({**piece, "requeued": 2})
+        for odd in ({}, {**piece, "total": "x"}, {**piece, "total": None}, {**piece, "total": float("inf")}):
+            assert "is not that of rq_requeue" in Progress("h1", 0.0).stuck(odd)
+        assert Progress("h1", 0.0).stuck({"total": 9, "to_look_at": 5, "requeued": 0})
 
     @pytest.mark.parametrize(("seconds", "shown"), [(45.2, "45 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
     def test_durations(self, seconds, shown):

@@ -12,6 +12,8 @@ import stat
 import time
 from typing import Any, Mapping, Optional, Sequence
 
+from .. import reading
+
 # The directives of redis.conf that say where the data is and what it was configured for; nothing secret among them.
 _CONFIG_WORDS = (
     "dir",
@@ -57,8 +59,7 @@ def data_folder(config_file: Optional[str]) -> str:
     if not config_file:
         return ""
     try:
-        with open(config_file, encoding="utf-8", errors="replace") as handle:
-            return _first(parse_config(handle.read()), "dir", "")
+        return _first(parse_config(reading.text(config_file)), "dir", "")
     except OSError:
         return ""
 
@@ -71,8 +72,7 @@ def data_files(config_file: str) -> dict[str, Any]:
     read, so the size of the data does not matter.
     """
     try:
-        with open(config_file, encoding="utf-8", errors="replace") as handle:
-            config = parse_config(handle.read())
+        config = parse_config(reading.text(config_file))
     except OSError as error:
         return {} if isinstance(error, FileNotFoundError) else {"config": config_file, "error": error.strerror}
     directory = _first(config, "dir", ".")
@@ -127,7 +127,7 @@ def snapshot(path: str) -> Optional[dict[str, Any]]:
         "offset": None,
     }
     try:
-        with open(path, "rb") as file:
+        with reading.regular(path) as file:
             start = file.read(9)
             fields = rdb_fields(file.read(_FIELDS_BYTES))
             length = file.seek(0, os.SEEK_END)
@@ -240,8 +240,7 @@ def _state(entry: os.DirEntry[str]) -> tuple[int, float]:
 
 def _start_of(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(MANIFEST_BYTES)
+        return reading.beginning(path, MANIFEST_BYTES)
     except FileNotFoundError:
         return ""
 

@@ -10,6 +10,7 @@ import time
 from datetime import datetime
 from typing import Any, Callable, Iterable, Iterator, Optional
 
+from .. import reading
 from .shell import output
 
 # A log costs no more than its tail, however long it is.
@@ -116,7 +117,7 @@ def file_groups(path: str, since: float, redact: Callable[[str], str]) -> dict[s
 
 
 def _tail(path: str) -> tuple[int, str]:
-    with open(path, "rb") as file:
+    with reading.regular(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL_BYTES))
         return size, file.read(TAIL_BYTES).decode("utf-8", "replace")

@@ -7,6 +7,8 @@ from __future__ import annotations
 import subprocess
 from typing import Sequence
 
+from .. import commands, reading
+
 # Seconds that any one program may take.
 PATIENCE = 2.0
 
@@ -14,18 +16,14 @@ PATIENCE = 2.0
 def output(argv: Sequence[str], seconds: float = PATIENCE) -> str:
     """What it printed; nothing when it is missing, fails to start or takes too long."""
     try:
-        done = subprocess.run(
-            list(argv), capture_output=True, text=True, errors="replace", timeout=seconds, check=False
-        )
+        return commands.bounded(argv, seconds).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout
 
 
 def read(path: str, limit: int = 65536) -> str:
-    """The first ``limit`` characters of a file; nothing where it can not be read."""
+    """The first ``limit`` bytes of a file; nothing where it can not be read."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(limit)
+        return reading.beginning(path, limit)
     except (OSError, ValueError):
         return ""

@@ -8,6 +8,7 @@ import os
 import socket
 from typing import Any, Mapping, Sequence
 
+from .. import reading
 from . import access, processes
 from .values import number
 
@@ -38,8 +39,7 @@ def look(config_file: str, units: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     ``access.look`` for the user of the server's unit; empty where that is not known.
     """
     unit: Mapping[str, Any] = next((state for name, state in units.items() if "sentinel" not in name), {})
-    with open(config_file, encoding="utf-8", errors="replace") as file:
-        names, values = parse(file.read())
+    names, values = parse(reading.text(config_file))
     ports = [number(word) for name in ("port", "tls-port") for word in values.get(name, [])[:1]]
     who = access.identity(str(unit.get("user") or "root"), str(unit.get("group") or ""))
     return {

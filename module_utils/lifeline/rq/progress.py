@@ -7,6 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+# Slices of a few seconds each: in which nothing moved, though some wait for a minute, and in all, which is a day.
+STILL, MOST = 60, 17280
+
 
 @dataclass
 class Progress:
@@ -15,6 +18,26 @@ class Progress:
     where: str
     began: float
     slices: int = 0
+    still: int = 0
+    seen: tuple[int, ...] = ()
+
+    def stuck(self, piece: dict[str, Any]) -> str:
+        """Why no further slice is worth it, after one that says that it is not finished; empty where one is.
+
+        A host that says so for ever must not keep the run.
+        """
+        try:
+            seen = tuple(int(piece[name]) for name in ("total", "to_look_at", "requeued"))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return f"rq_requeue on {self.where}: its answer is not that of rq_requeue; look at that host."
+        self.still = self.still + 1 if seen == self.seen else 0
+        self.seen = seen
+        if "resume" in piece and self.still < STILL and self.slices < MOST:
+            return ""
+        return (
+            f"rq_requeue on {self.where} is not finished after {self.slices + 1} slices and gets no further: "
+            "run it again, and look at that host and its Redis."
+        )
 
     def line(self, piece: dict[str, Any], now: float) -> str:
         """Done, total, rate and time left, from what a slice returned."""

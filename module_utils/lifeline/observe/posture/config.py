@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from ... import reading
 from ...config import SECRETS, directives, file_values
 from ...errors import LifelineError
 from .secrets import Digests, hidden, plain_passwords, users, weak
@@ -22,8 +23,7 @@ def text_of(path: Optional[str]) -> Optional[str]:
     if not path:
         return None
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(LIMIT)
+        return reading.beginning(path, LIMIT)
     except OSError:
         return None
 

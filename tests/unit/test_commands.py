@@ -1,0 +1,56 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Programs of the host end, and what is kept of their words is bounded."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+from lifeline import commands
+from lifeline.observe import shell
+
+
+def shell_script(text: str, seconds: float = 5.0, given: str = "") -> subprocess.CompletedProcess[str]:
+    return commands.bounded(["sh", "-c", text], seconds, given)
+
+
+def test_a_program_is_run_as_before() -> None:
+    done = shell_script("cat; echo no >&2; exit 3", given="yes\n" * 50_000)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "yes\n" * 50_000, "no\n")
+    assert shell_script('printf "%s" "$LC_ALL"').returncode == 0
+    with pytest.raises(FileNotFoundError):
+        commands.bounded(["/no/such/program"], 1)
+
+
+def test_B11_of_an_endless_output_a_part_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before: all that a program of a host said was kept.
+
+    Now: 8 MiB of it, and the program is still waited for, or ended in time.
+    """
+    monkeypatch.setattr(commands, "OUTPUT_BYTES", 1000)
+    assert len(shell_script("yes | head -c 3000000").stdout) == 1000
+    with pytest.raises(subprocess.TimeoutExpired):
+        shell_script("yes", 0.3)
+
+
+@pytest.mark.parametrize(
+    "text", ["sleep 60", "sleep 60 & exec sleep 60", "exec >&- 2>&-; sleep 60", "trap '' TERM; sleep 60"]
+)
+def test_B9_a_program_that_does_not_end_is_ended(text: str) -> None:
+    """Before: a program's children could hold its output open, and were waited for without end.
+
+    Now: they are ended with it.
+    """
+    started = time.monotonic()
+    with pytest.raises(subprocess.TimeoutExpired):
+        shell_script(text, 0.3)
+    assert time.monotonic() - started < 3
+    assert shell.output(["sh", "-c", text], 0.3) == ""
+
+
+def test_B9_a_child_that_is_left_behind_is_not_waited_for() -> None:
+    started = time.monotonic()
+    assert shell_script("sleep 30 & echo done").stdout == "done\n"
+    assert time.monotonic() - started < 3

@@ -1,0 +1,109 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Files that an account of the host may have swapped are read in bounded time, or not at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lifeline import reading
+from lifeline.configure import read_text
+from lifeline.errors import LifelineError
+from lifeline.observe import files, logs, shell, start
+from lifeline.tls import file_certificate, key_fits
+from lifeline.url import url_from_file
+
+SECOND = 5.0
+
+
+def in_time(work: object, *arguments: object) -> object:
+    """What ``work`` returns, or the error that it raises; fails when it does not end."""
+    found: list[object] = []
+
+    def run() -> None:
+        try:
+            found.append(work(*arguments))  # type: ignore[operator]
+        except (OSError, LifelineError) as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(SECOND)
+    assert found, "it waits for ever"
+    return found[0]
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "shell": shell.read,
+    "data_files": files.data_files,
+    "data_folder": files.data_folder,
+    "snapshot": files.snapshot,
+    "start": lambda path: start.look(path, {}),
+    "log": lambda path: logs.file_groups(path, 0.0, str),
+    "configure": read_text,
+    "certificate": file_certificate,
+    "key": lambda path: key_fits(path, path),
+    "url": lambda path: url_from_file(path, "REDIS_URL"),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_B9_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(name: str, tmp_path: Path) -> None:
+    """Before: a named pipe as redis-main.conf kept the look, and each step, waiting for ever.
+
+    Now: only regular files are read.
+    """
+    pipe = str(tmp_path / "redis-main.conf")
+    os.mkfifo(pipe)
+    in_time(READERS[name], pipe)
+
+
+def test_B9_a_device_is_not_read() -> None:
+    for path in ("/dev/zero", "/dev/tty", "/proc"):
+        with pytest.raises(OSError, match=r"regular|directory|No such device"):
+            reading.data(path)
+
+
+def test_B9_the_link_of_another_account_is_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("root's own")
+    link, relative = tmp_path / "link", tmp_path / "relative"
+    link.symlink_to(secret)
+    relative.symlink_to("link")
+    assert reading.text(str(link)) == reading.text(str(relative)) == "root's own"
+    if os.geteuid() == 0:
+        os.chown(link, 65534, 65534, follow_symlinks=False)
+        for path in (link, relative):
+            with pytest.raises(OSError, match="another account"):
+                reading.text(str(path))
+
+
+def test_B9_links_in_a_ring_end(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links"):
+        reading.data(str(tmp_path / "a"))
+
+
+def test_B11_a_file_is_read_whole_or_not(tmp_path: Path) -> None:
+    """Before: a configuration file was read however long it was.
+
+    Now: one that is longer than any is refused, since a part of it would be written back as the whole.
+    """
+    path = tmp_path / "long"
+    path.write_bytes(b"a" * 100)
+    assert len(reading.data(str(path), 100)) == 100
+    with pytest.raises(OSError, match="more than 99 bytes"):
+        reading.data(str(path), 99)
+    assert reading.beginning(str(path), 10) == "a" * 10
+
+
+def test_text_is_read_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(b"a\r\nb\rc\n\xff")
+    assert reading.text(str(path)) == path.read_text(encoding="utf-8", errors="replace")
+    assert reading.text(str(path), "surrogateescape")[-1] == "\udcff"

@@ -1,0 +1,45 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every task ends: that of a look soon, any other at last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+# The lab is ours, a schedule is written once, and a requeue of millions goes on in slices that its plugin counts.
+ENDLESS = {"lab.yml", "requeue.yml", "compliance-schedule.yml"}
+PLAYBOOKS = [path for path in sorted((ROOT / "playbooks").glob("*.yml")) if path.name not in ENDLESS]
+
+
+def tasks(rows: Any) -> Iterator[dict[str, Any]]:
+    for row in rows or ():
+        yield row
+        for part in ("block", "rescue", "always", "tasks"):
+            yield from tasks(row.get(part))
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
+def test_B9_no_task_of_a_playbook_goes_on_for_ever(playbook: Path) -> None:
+    """Before: a host whose Python never answered held up its play, and with it all hosts, for ever.
+
+    Now: each look has a limit of seconds, each step one of minutes, and any other task one of an hour.
+    """
+    for play in yaml.safe_load(playbook.read_text()):
+        assert "hosts" not in play or 0 < play["timeout"] <= 3600
+
+
+def test_B9_every_look_has_a_limit_of_seconds() -> None:
+    looks = [
+        task
+        for path in sorted((ROOT / "roles").glob("*/tasks/**/*.yml"))
+        for task in tasks(yaml.safe_load(path.read_text()))
+        if "redis_health" in task
+    ]
+    assert len(looks) >= 3
+    assert all("redis_look_timeout" in str(task.get("timeout")) for task in looks)
