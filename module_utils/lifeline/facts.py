@@ -30,14 +30,28 @@ def plain(value: Any, depth: int = DEPTH_LIMIT) -> Any:
     none or beyond 64 bits, half a character.
     """
     if isinstance(value, dict):
-        return {plain(str(key)): plain(item, depth - 1) for key, item in value.items()} if depth > 0 else None
+        # Most items of any evidence are short words and numbers: no step further for those, as there are very many.
+        return {
+            (key if key.__class__ is str and key.isascii() else _whole(str(key))): (
+                item
+                if (item.__class__ is str and item.isascii())
+                or (item.__class__ is int and -NUMBER_LIMIT < item < NUMBER_LIMIT)
+                or item.__class__ is bool
+                else plain(item, depth - 1)
+            )
+            for key, item in value.items()
+        } if depth > 0 else None  # fmt: skip
     if isinstance(value, (list, tuple)):
         return [plain(item, depth - 1) for item in value] if depth > 0 else None
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+        return _whole(value)
     if isinstance(value, (int, float)):
         return value if -NUMBER_LIMIT < value < NUMBER_LIMIT else None
     return value
+
+
+def _whole(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class Facts:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from lifeline import reading
 from lifeline.configure import read_text
 from lifeline.errors import LifelineError
 from lifeline.observe import files, logs, shell, start
+from lifeline.observe.redact import Redactor
 from lifeline.tls import file_certificate, key_fits
 from lifeline.url import url_from_file
 
@@ -107,3 +109,22 @@ def test_text_is_read_as_before(tmp_path: Path) -> None:
     path.write_bytes(b"a\r\nb\rc\n\xff")
     assert reading.text(str(path)) == path.read_text(encoding="utf-8", errors="replace")
     assert reading.text(str(path), "surrogateescape")[-1] == "\udcff"
+
+
+PARTS = ("XFS (a): ", "MASTER a", "can't open the RDB file ", "Unknown command ", "1", "\\", "token-")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_B9_a_log_line_of_a_mebibyte_is_cut(part: str, tmp_path: Path) -> None:
+    """Before: a line of a mebibyte in a log took time that grew with its square.
+
+    Now: a line is cut before any pattern looks at it.
+    """
+    log = tmp_path / "redis.log"
+    line = f"1:M 30 Nov 2026 10:00:00.000 # {part * ((1 << 20) // len(part))}\n"
+    log.write_text(f"{line}1:M 30 Nov 2026 10:00:01.000 # Can't open the log file\n")
+    started = time.process_time()
+    found = logs.file_groups(str(log), 0.0, Redactor(["a-planted-secret"]))
+    assert time.process_time() - started < 1
+    assert found["groups"]["log_denied"]["count"] == 1
+    assert all(len(text) <= logs.SAMPLE_CHARS for text in found["last"])

@@ -129,7 +129,7 @@ def refusals(reply: Any) -> list[dict[str, Any]]:
         if entry:
             found.append(
                 {
-                    "reason": str(entry.get("reason", "")),
+                    "reason": str(entry.get("reason", ""))[:40],
                     "object": str(entry.get("object", ""))[:100],
                     "user": str(entry.get("username", ""))[:100],
                     "count": number(entry.get("count")),

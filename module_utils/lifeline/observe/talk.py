@@ -207,7 +207,7 @@ def parse(data: bytes) -> tuple[list[Reply], bytes]:
         head, _, rest = data.partition(b"\r\n")
         kind, text = head[:1], head[1:].decode("utf-8", "replace")
         if kind == b"$":
-            size = int(text)
+            size = int(text[:20])
             if size > REPLY_BYTES or len(rest) < size + 2:
                 if size > REPLY_BYTES:
                     raise ValueError("it answers, but not as Redis does")
