@@ -227,6 +227,8 @@ def _blind(topology: Topology) -> str:
     todo = "Check that the control node reaches its hosts (ansible -m ping)"
     if any(node.shut for node in topology.nodes.values()):
         todo = "Compare redis_password_observer (or redis_password_operator) with the servers' ACL files"
+    elif any(node.host_answered for node in topology.nodes.values()):
+        todo = "Install the package python3-redis on one of them"
     return f"Estate {topology.service} cannot be looked at: {'; '.join(topology.reasons)}. {todo}, then run this again."
 
 

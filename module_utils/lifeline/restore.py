@@ -292,7 +292,7 @@ def _no_way(topology: Topology, old: Optional[Node], candidates: Sequence[Node],
 
 def _data_found(node: Node) -> str:
     """Data of a server that Lifeline does not run: it is started by whatever started it before."""
-    if node.alive or not node.data or node.has_data:
+    if not node.dead or not node.data or node.has_data:
         return ""
     rows = sorted(node.data, key=lambda row: (-number(row.get("size"), 0), str(row.get("path"))))[:3]
     said = ", ".join(f"{row.get('path')} ({number(row.get('size'), 0)} bytes)" for row in rows)

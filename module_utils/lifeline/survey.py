@@ -234,7 +234,10 @@ def _strangers(topology: Topology) -> dict[str, list[str]]:
 
 def _decide(topology: Topology, evidence: Evidence, expected: Sequence[str]) -> None:
     looked = any(entry.get("library") for entry in evidence.values())
-    if not evidence or (not looked and _anything_installed(topology)):
+    empty = all(void(evidence.get(name)) for name in expected) and not any(
+        node.lives or node.has_data for node in topology.nodes.values()
+    )
+    if not evidence or not (looked or empty):
         topology.reasons.append(
             "no host of the estate answered"
             if not evidence
@@ -247,9 +250,7 @@ def _decide(topology: Topology, evidence: Evidence, expected: Sequence[str]) -> 
     elif topology.foreign:
         topology.state = FOREIGN
         topology.reasons.append(f"{_followed(topology)}, which is not in the inventory and answers")
-    elif all(void(evidence.get(name)) for name in expected) and not any(
-        node.lives or node.has_data for node in topology.nodes.values()
-    ):
+    elif empty:
         topology.state = EMPTY
     else:
         _decide_without_claims(topology)
@@ -308,10 +309,6 @@ def _why_down(node: Node) -> str:
     if node.unit_down and node.unit:
         return f"unit {node.unit.get('active')}, result {node.unit.get('result')}"
     return node.error or "no answer"
-
-
-def _anything_installed(topology: Topology) -> bool:
-    return any(node.has_data or node.files for node in topology.nodes.values())
 
 
 def _choose(topology: Topology) -> Optional[str]:

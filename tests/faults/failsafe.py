@@ -213,9 +213,10 @@ def silent_host(lab: Lab) -> None:
 def cleared(lab: Lab) -> None:
     """No server is left of the estate before."""
     script = (
-        "systemctl stop foreign-redis foreign-sentinel 2>/dev/null; pkill -x redis-server; pkill -x redis-sentinel; "
-        "systemctl reset-failed 2>/dev/null; rm -rf /srv/foreign /srv/sentinel; systemctl start ssh; "
-        "while pgrep -x redis-server >/dev/null; do :; done"
+        "systemctl stop ssh.socket 2>/dev/null; systemctl start ssh; "
+        "pkill -KILL -x redis-server; pkill -KILL -x redis-sentinel; "
+        "systemctl stop foreign-redis foreign-sentinel 2>/dev/null; systemctl reset-failed; "
+        "rm -rf /srv/foreign /srv/sentinel; while pgrep -x 'redis-server|redis-sentinel' >/dev/null; do :; done"
     )
     for host in HOSTS:
         lab.on(host, "timeout", "20", "sh", "-c", script, check=False)

@@ -234,3 +234,15 @@ def test_a_failover_that_sentinel_has_not_finished_is_let_finish() -> None:
     built = estate.build()
     assert built.primary == "redis3"
     assert [action.remedy for action in make_plan(built).actions] == ["failover"]
+
+
+def test_a_server_that_nobody_could_ask_is_neither_dead_nor_missing() -> None:
+    """Hosts without the library redis, whose servers run under a unit that the inventory does not name."""
+    estate = Estate()
+    for evidence in estate.evidence.values():
+        evidence.update(library=False, nodes={}, sentinels={}, files={}, units={})
+        evidence["holdings"]["data"] = [{"path": "/srv/x/dump.rdb", "kind": "rdb", "size": 100, "age_s": 1}]
+    built = estate.build()
+    plan = make_plan(built)
+    assert (built.state, plan.verdict, plan.actions) == (topology.BLIND, "refused", [])
+    assert "python3-redis" in str(plan.refusal) and "does not run" not in str(plan.refusal)
