@@ -62,7 +62,9 @@ def test_without_sentinel_the_best_replica_is_promoted_once(redis_server: Server
     nodes[0].client().set("acknowledged", "yes")
     nodes[0].client().wait(2, 2000)
     nodes[0].kill()
-    asked = options(nodes, [])
+    unproven = run_module("redis_failover", options(nodes, []), fails=True)
+    assert "nothing proves that n1 is dead" in unproven["msg"] and roles(nodes) == ["dead", "slave", "slave"]
+    asked = {**options(nodes, []), "confirmed_dead": True}
     planned = run_module("redis_failover", asked, check=True)
     assert planned["changed"] and roles(nodes) == ["dead", "slave", "slave"]
     done = run_module("redis_failover", asked)
