@@ -167,7 +167,7 @@ def test_every_target_that_the_documents_name_exists() -> None:
                 assert name in targets, f"{path}: make {name}"
 
 
-@pytest.mark.parametrize("page", ["faults_page.py", "recoveries_page.py"])
+@pytest.mark.parametrize("page", ["faults_page.py", "recoveries_page.py", "safety_page.py"])
 def test_a_generated_page_is_what_the_code_says(page: str) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "tests" / "tools" / page, "--check"],
