@@ -55,8 +55,8 @@ def _heard(process: subprocess.Popen[bytes], waiting: selectors.BaseSelector, de
     """What a program says on both ways, until it ends or the deadline comes."""
     kept = [bytearray(), bytearray()]
     for stream, part in zip((process.stdout, process.stderr), kept):
-        assert stream is not None  # noqa: S101 - both are pipes, for mypy
-        waiting.register(stream, selectors.EVENT_READ, part)
+        if stream is not None:
+            waiting.register(stream, selectors.EVENT_READ, part)
     while waiting.get_map():
         left = deadline - time.monotonic()
         if left <= 0:

@@ -199,7 +199,8 @@ def busy(server: Server) -> float:
 def module(server: Server, port: int = 0, **options: Any) -> tuple[dict[str, Any], Taken]:
     """rq_requeue as a host runs it."""
     arguments = {
-        "login_port": port or server.port, "queues": ["default"], "all_jobs": True, "max_jobs": 0, **options
+        "login_host": "127.0.0.1", "login_port": port or server.port,
+        "queues": ["default"], "all_jobs": True, "max_jobs": 0, **options,
     }  # fmt: skip
     before, began = busy(server), time.perf_counter()
     process = subprocess.Popen(

@@ -131,6 +131,8 @@ def test_a_replica_that_is_not_heard_comes_back_on_a_new_link(redis_server: Serv
     gap = Wire(primary.port)
     login = {"masteruser": "operator", "masterauth": "op", "replicaof": f"127.0.0.1 {gap.port}"}
     replica = redis_server(users=logins, config=login)
+    for server in (primary, replica):
+        server.client("operator").config_set("repl-timeout", 60)  # neither gives the link up before the module comes
 
     def lag() -> int:
         """While there is something to send, as there always is in use."""

@@ -9,7 +9,7 @@ from modules import ROOT
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue
-from servers import Server, Servers
+from servers import Server, Servers, wait_for
 
 # With everysec a write waits for a slow disk's fsync for up to two seconds, and a kill in that time loses it.
 DURABLE: dict[str, object] = {"appendonly": "yes", "appendfsync": "always"}
@@ -34,6 +34,7 @@ def test_jobs_survive_a_restart_from_the_append_only_file(server: Server, redis_
 
     again = redis_server(port=server.port, directory=server.directory, users=users(), config=DURABLE)
     client = again.client("application")
+    wait_for(lambda: not client.info("persistence")["loading"], "the data")
     assert client.lrange("rq:queue:orchestrator", 0, -1) == [job.id]
     assert client.hget(f"rq:job:{job.id}", "status") == "queued"
 

@@ -124,7 +124,7 @@ def test_a_lost_reply_is_looked_up_not_done_again(library, client, server):
     python = sys.executable if library == "newest" else environment(library.replace("==", "-"), (library,))
     wire.cut_reply_to(b'"action": "move"', after=3)
     result = Modules(python, library)("rq_requeue", {
-        "login_port": wire.port, "queues": ["default"], "all_jobs": True, "batch_size": 20
+        "login_host": "127.0.0.1", "login_port": wire.port, "queues": ["default"], "all_jobs": True, "batch_size": 20
     })  # fmt: skip
     wire.close()
     assert wire.cuts == 1
