@@ -41,9 +41,9 @@ options:
         elements: str
         default: []
       release:
-        description: Debian release.
+        description: Debian release. V(sid) is the suite that changes daily; an image of it is as new as its build.
         type: str
-        choices: [bookworm, trixie]
+        choices: [bookworm, trixie, sid]
         default: bookworm
       memory:
         description: Limit such as V(512m); beyond it, the kernel kills. No limit by default.
@@ -186,7 +186,7 @@ def main() -> None:
     host = {
         "name": {"type": "str", "required": True},
         "groups": {"type": "list", "elements": "str", "default": []},
-        "release": {"type": "str", "choices": ["bookworm", "trixie"], "default": "bookworm"},
+        "release": {"type": "str", "choices": ["bookworm", "trixie", "sid"], "default": "bookworm"},
         "memory": {"type": "str"},
         "vars": {"type": "dict", "default": {}},
     }

@@ -159,6 +159,28 @@ def test_a_machine_without_a_debian_mirror_is_told_what_to_set(text: str) -> Non
         plan.mirror_from([text])
 
 
+@pytest.mark.parametrize(
+    ("release", "suites", "security"),
+    [("bookworm", "bookworm bookworm-updates", "s"), ("trixie", "trixie trixie-updates", "s"), ("sid", "sid", "")],
+)
+def test_a_release_comes_from_its_own_suites_of_the_mirror(release: str, suites: str, security: str) -> None:
+    expected = {"MIRROR": "a", "SUITES": suites, "SECURITY": security}
+    assert plan.image_sources(release, plan.Mirror("a", "s")) == expected
+    assert release in plan.RELEASES
+
+
+def test_a_machine_that_follows_sid_names_a_mirror_without_security() -> None:
+    assert plan.mirror_from(["deb http://mirror.example/debian sid main"]) == plan.Mirror(
+        "http://mirror.example/debian"
+    )
+
+
+def test_a_host_of_sid_is_wanted_by_its_release() -> None:
+    wanted = plan.hosts_from([{"name": "redis1", "release": "sid"}])
+    assert plan.plan([container("redis1", release="sid")], wanted, "run1").empty
+    assert plan.plan([container("redis1", release="trixie")], wanted, "run1").create == ("redis1",)
+
+
 def test_only_settings_that_reaching_the_mirror_needs_are_taken_over() -> None:
     dump = 'APT "";\nAcquire::Check-Valid-Until "false";\nDPkg::Tools "";\n'
     dump += 'Acquire::http::Proxy "http://proxy.example:3128";\nAcquire::https::Proxy "";\n'
@@ -229,6 +251,6 @@ def test_a_host_is_created_with_its_own_limits_and_labels() -> None:
     host = Host("redis1", memory="512m")
     argv = plan.create_argv("lab", host, "10.213.0.11", "image", "runc", ["--ulimit", "x"], "/inventory", "run1")
     text = " ".join(argv)
-    assert argv[-2:] == ["image", "/sbin/init"]
+    assert argv[-2:] == ["image", "/usr/local/sbin/lab-init"]
     for part in ("--runtime runc", "--memory 512m --memory-swap 512m", "--label lifeline.lab=lab", "--ip 10.213.0.11"):
         assert part in text

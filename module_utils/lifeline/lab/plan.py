@@ -12,9 +12,13 @@ from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from ..errors import LifelineError
 
-RELEASES = ("bookworm", "trixie")
+RELEASES = ("bookworm", "trixie", "sid")
+# Suites of the archive that are one moving release: they have neither updates nor security suites beside them.
+ROLLING = ("sid",)
 IMAGE = "localhost/lifeline-lab"
 LABEL = "lifeline.lab"
+# The first process of a host; the recipe puts it there.
+INIT = "/usr/local/sbin/lab-init"
 
 # Private /24s, in the order that they are tried; away from what container engines and clouds hand out first.
 POOL = tuple(f"10.{second}.{third}.0/24" for second in (213, 217, 221) for third in range(256))
@@ -218,6 +222,13 @@ def mac_address(address: str) -> str:
     return "02:4c:" + ":".join(f"{int(octet):02x}" for octet in address.split("."))
 
 
+def image_sources(release: str, mirror: Mirror) -> dict[str, str]:
+    """What the recipe is told about a release's package sources: MIRROR, its SUITES there, and SECURITY."""
+    if release in ROLLING:
+        return {"MIRROR": mirror.archive, "SUITES": release, "SECURITY": ""}
+    return {"MIRROR": mirror.archive, "SUITES": f"{release} {release}-updates", "SECURITY": mirror.security}
+
+
 def mirror_from(sources: Iterable[str]) -> Mirror:
     """The Debian mirror that APT's source files name.
 
@@ -322,7 +333,7 @@ def create_argv(
         argv += ["--memory", host.memory, "--memory-swap", host.memory]
     for key, value in labels.items():
         argv += ["--label", f"{key}={value}"]
-    return [*argv, image, "/sbin/init"]
+    return [*argv, image, INIT]
 
 
 def setting_value(text: str) -> str:

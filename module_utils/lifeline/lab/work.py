@@ -168,8 +168,7 @@ def _images(params: dict[str, Any], releases: Sequence[str]) -> tuple[dict[str, 
     def provide(release: str) -> None:
         settings = {
             "RELEASE": release,
-            "MIRROR": mirror.archive,
-            "SECURITY": mirror.security,
+            **plan.image_sources(release, mirror),
             "APT_CONF": machine.apt_settings(),
             "PACKAGES": " ".join(params["packages"]),
             "PREFETCH": " ".join(params["prefetch"]),

@@ -3,6 +3,7 @@
 # that an edit here makes a new image. Wanted in the environment:
 #   RELEASE            Debian's code name
 #   MIRROR             address of the archive, from the machine's own APT sources
+#   SUITES             the release's suites there
 #   SECURITY           address of the security archive, or empty
 #   APT_CONF           lines of apt.conf that the machine needs to reach the mirror, or empty
 #   KEYRING            keyring that signs the mirror
@@ -20,8 +21,7 @@ cd "$ROOT"
 
 # APT: the machine's mirror; nothing that runs by itself and takes the lock while a role wants it.
 {
-    printf 'Types: deb\nURIs: %s\nSuites: %s %s-updates\nComponents: main\nSigned-By: %s\n' \
-        "$MIRROR" "$RELEASE" "$RELEASE" "$KEYRING"
+    printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' "$MIRROR" "$SUITES" "$KEYRING"
     if [ -n "$SECURITY" ]; then
         printf '\nTypes: deb\nURIs: %s\nSuites: %s-security\nComponents: main\nSigned-By: %s\n' \
             "$SECURITY" "$RELEASE" "$KEYRING"
@@ -64,6 +64,21 @@ After=systemd-user-sessions.service
 CONF
 mkdir -p var/log/journal
 
+# The first process. systemd knows cgroup version 2 alone from 258 on; where the machine has version 1 and 2 side by
+# side, such a host gets its own part of version 2 in its place. podman's limits hold as they are.
+if [ "$(chroot . systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')" -ge 258 ]; then
+    cat >usr/local/sbin/lab-init <<'INIT'
+#!/bin/sh
+if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
+    exec /sbin/init
+fi
+exec unshare --cgroup sh -c 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec /sbin/init'
+INIT
+    chmod 0755 usr/local/sbin/lab-init
+else
+    ln -s /sbin/init usr/local/sbin/lab-init
+fi
+
 # The list of packages, and the archives that roles are going to ask for, with what they depend on.
 cp /etc/resolv.conf etc/resolv.conf
 chroot . apt-get --quiet update
@@ -79,4 +94,4 @@ echo 'APT::Keep-Downloaded-Packages "true";' >etc/apt/apt.conf.d/91lab-keep
 rm -f etc/hostname etc/resolv.conf var/lib/dbus/machine-id var/log/*.log var/log/apt/*
 
 tar --create --one-file-system --exclude=./proc/* --exclude=./sys/* --exclude=./dev/* --exclude=./run/* --exclude=./tmp/* . |
-    podman import --change 'CMD ["/sbin/init"]' --change 'STOPSIGNAL SIGRTMIN+3' --change 'LABEL lifeline.lab.image=1' - "$IMAGE"
+    podman import --change 'CMD ["/usr/local/sbin/lab-init"]' --change 'STOPSIGNAL SIGRTMIN+3' --change 'LABEL lifeline.lab.image=1' - "$IMAGE"
