@@ -273,6 +273,26 @@ def test_the_platform_is_what_os_release_says(tmp_path: Path) -> None:
     assert observe.platform(str(tmp_path)) == {"distribution": "debian", "release": "12"}
 
 
+SID = 'PRETTY_NAME="Debian GNU/Linux forky/sid"\nNAME="Debian GNU/Linux"\nVERSION_CODENAME=forky\nID=debian\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [
+        (SID, "sid"),
+        (SID + 'VERSION_ID="14"\n', "14"),
+        (SID.replace("forky/sid", "14 (forky)"), ""),
+        (SID.replace("ID=debian", "ID=devuan"), ""),
+        ("ID=debian\n", ""),
+    ],
+    ids=["sid", "a release names itself", "no sid", "not Debian", "says nothing"],
+)
+def test_debian_without_a_version_is_sid_where_its_name_says_so(tmp_path: Path, text: str, release: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "os-release").write_text(text)
+    assert observe.platform(str(tmp_path))["release"] == release
+
+
 def test_the_outage_began_when_the_first_sign_of_it_showed() -> None:
     link = {"link_up": False, "link_down_s": 7}
     evidence = [

@@ -223,7 +223,7 @@ def test_a_module_that_only_looked_says_why_it_failed() -> None:
     assert preflight.reasons_of(None, "changes") == ["it could not be looked at"]
 
 
-SHIPPED = ("debian-12-redis.yml", "debian-13-valkey.yml")
+SHIPPED = ("debian-12-redis.yml", "debian-13-valkey.yml", "debian-sid-valkey.yml")
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,8 @@ SHIPPED = ("debian-12-redis.yml", "debian-13-valkey.yml")
     [
         ({"distribution": "debian", "release": "12"}, "redis", "debian-12-redis.yml"),
         ({"distribution": "debian", "release": "13"}, "valkey", "debian-13-valkey.yml"),
+        ({"distribution": "debian", "release": "sid"}, "valkey", "debian-sid-valkey.yml"),
+        ({"distribution": "debian", "release": "sid"}, "redis", ""),
         ({"distribution": "debian", "release": "11"}, "redis", ""),
         ({"distribution": "../../x", "release": "12"}, "redis", ""),
         ({"distribution": "debian", "release": "12-redis.yml/../../../etc/passwd"}, "redis", ""),

@@ -11,13 +11,20 @@ OS_RELEASE = ("etc/os-release", "usr/lib/os-release")
 
 
 def parse_os_release(text: str) -> dict[str, str]:
-    """``{distribution, release}``: the ID, such as debian, and the first number of VERSION_ID; empty where not said."""
+    """``{distribution, release}``: the ID, such as debian, and the first number of VERSION_ID; empty where not said.
+
+    Debian's unstable suite has no VERSION_ID: its release is ``sid``. Its PRETTY_NAME alone says so, since the code
+    name is that of the next release; testing, which will be that release, has the same text and counts as sid too.
+    """
     said = {}
     for line in text.splitlines():
         name, found, value = line.strip().partition("=")
         if found and not name.startswith("#"):
             said[name] = "".join(shlex.split(value))
-    return {"distribution": said.get("ID", ""), "release": said.get("VERSION_ID", "").split(".")[0]}
+    distribution, version = said.get("ID", ""), said.get("VERSION_ID", "")
+    if distribution == "debian" and not version and said.get("PRETTY_NAME", "").endswith("/sid"):
+        version = "sid"
+    return {"distribution": distribution, "release": version.split(".")[0]}
 
 
 def platform(root: str = "/") -> dict[str, str]:
