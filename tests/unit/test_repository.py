@@ -51,6 +51,14 @@ def test_library_holds_modules_and_nothing_else() -> None:
         assert all(f"\n{part} = " in text for part in ("DOCUMENTATION", "EXAMPLES", "RETURN")), path
 
 
+def test_a_call_outside_of_a_units_filter_is_refused_and_kills_nobody() -> None:
+    """HAProxy 3.2 sets its processors, as 3.0 did not: the filter killed it for that, after each start again."""
+    units = [path for path in files() if path.suffix == ".j2" and "\nSystemCallFilter=" in path.read_text()]
+    assert {path.parts[-3] for path in units} == {"redis_endpoint", "rq_services"}
+    for path in units:
+        assert "\nSystemCallErrorNumber=EPERM\n" in path.read_text(), path
+
+
 def test_lint_allows_exactly_our_own_modules() -> None:
     allowed = load(ROOT / ".ansible-lint")["only_builtins_allow_modules"]
     assert allowed == own_modules(), "run `make lint-modules`"
