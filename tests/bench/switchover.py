@@ -9,7 +9,9 @@ remember what was acknowledged. Prints progress on stderr and one line of JSON:
 ``pause_p50_ms``, ``pause_max_ms``: longest time without an acknowledged write in each switchover, as the writer that
 knows Sentinel saw it; ``endpoint_pause_*``: through the endpoint; ``held_*``: the pause as redis_failover reports it.
 ``lost`` writes, ``jobs_lost``, ``doubled`` jobs and ``full_resyncs`` of all switchovers; ``bare_*``: the same of the
-bare command; ``unplanned_*_s``: from the death of the primary to a write accepted by the next one.
+bare command; ``unplanned_*_s``: from the death of the primary to a write accepted by the next one; ``server``: what
+the servers are. ``--hosts`` names a file of variables for playbooks/lab.yml: hosts of the same names, but of another
+release or flavour.
 """
 
 from __future__ import annotations
@@ -177,6 +179,14 @@ def bare(lab: Lab) -> dict[str, Any]:
     }
 
 
+def server(lab: Lab) -> str:
+    """Flavour and version of the servers."""
+    info = lab.redis(SERVERS[0], "INFO", "server")
+    flavour = lab.flavour(SERVERS[0])
+    found = re.search(rf"^{flavour}_version:(\S+)", info, flags=re.MULTILINE)
+    return f"{flavour} {found.group(1) if found else 'unknown'}"
+
+
 def unplanned(runs: int) -> dict[str, float]:
     """Medians of the time from the death of a primary to a write that its successor accepts, on loopback."""
     module = Modules(Path(sys.executable), "newest")
@@ -209,16 +219,19 @@ def _no_tls() -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what switchovers cost.")
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--unplanned-runs", type=int, default=3)
+    parser.add_argument("--unplanned-runs", type=int, default=3, help="0 measures none")
+    parser.add_argument("--hosts", type=Path, help="variables for playbooks/lab.yml")
     arguments = parser.parse_args()
     lab = Lab()
+    hosts = ["-e", f"@{arguments.hosts.resolve()}"] if arguments.hosts else []
     for playbook in ("playbooks/lab.yml", "tests/lab_app/deploy.yml", "playbooks/provision.yml"):
         print(playbook, file=sys.stderr)
-        lab.playbook(playbook)
+        lab.playbook(playbook, *(hosts if playbook == "playbooks/lab.yml" else []))
     result = planned(lab, arguments.runs)
     result.update(bare(lab))
-    result.update(unplanned(arguments.unplanned_runs))
-    print(json.dumps({**result, "down_after_ms": DOWN_AFTER_MS, **versions()}))
+    if arguments.unplanned_runs:
+        result.update(unplanned(arguments.unplanned_runs))
+    print(json.dumps({**result, "server": server(lab), "down_after_ms": DOWN_AFTER_MS, **versions()}))
 
 
 if __name__ == "__main__":

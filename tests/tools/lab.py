@@ -86,6 +86,11 @@ class Lab:
         generated = json.loads((self.inventory / "generated" / "hosts.json").read_text())
         return {name: host["ansible_host"] for name, host in generated["lab_hosts"]["hosts"].items()}
 
+    def flavour(self, host: str) -> str:
+        """What a host's server is: redis, or what the lab's hosts say."""
+        generated = json.loads((self.inventory / "generated" / "hosts.json").read_text())
+        return str(generated["lab_hosts"]["hosts"][host].get("redis_flavour", "redis"))
+
     def podman(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """One podman command."""
         return subprocess.run(["podman", *arguments], capture_output=True, text=True, check=check, **options)
@@ -104,7 +109,8 @@ class Lab:
 
     def redis(self, host: str, *command: str, port: int = 6379) -> str:
         """A Redis command on a host's own server, as the operator; empty when it does not answer."""
-        tool = ["redis-cli", "--tls", "--cacert", "/etc/redis/tls/ca.crt", "-h", self.addresses[host], "-p", str(port)]
+        tool = [f"{self.flavour(host)}-cli", "--tls", "--cacert", "/etc/redis/tls/ca.crt"]
+        tool += ["-h", self.addresses[host], "-p", str(port)]
         secret = {"REDISCLI_AUTH": self.variables["redis_password_operator"]}
         return self.on(host, *tool, "--user", "operator", "--no-auth-warning", *command, check=False, env=secret)
 
