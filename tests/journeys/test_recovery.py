@@ -30,6 +30,7 @@ class Story:
     old: dict[str, str] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     hooks: Optional[Hooks] = None
+    refused: Optional[Run] = None
 
 
 def changed(run: Run) -> dict[str, int]:
@@ -66,11 +67,17 @@ def story(request: pytest.FixtureRequest, scene: Scene, tmp_path_factory: pytest
     side_by_side(hurt, hit)
     dead = [(told.old[estate.name], estate.unit) for estate in hit] if told.fault == "process" else []
     before = [state(scene, host, unit) for host, unit in dead]
-    told.runs["plan"] = scene.playbook("recover.yml", "--check", check=False)
+    # Where no sentinel says that a primary is gone, only a person can, as long as its host is silent.
+    silent = [told.old[estate.name] for estate in hit if told.fault == "host" and not estate.sentinels]
+    given_up = f"recover_accept_data_loss={','.join(silent)}"
+    word = ("-e", given_up, "-e", "recover_accept_data_loss_bytes=-1") if silent else ()
+    if silent:
+        told.refused = scene.playbook("recover.yml", check=False)
+    told.runs["plan"] = scene.playbook("recover.yml", "--check", *word, check=False)
     assert [state(scene, host, unit) for host, unit in dead] == before, "the plan started something"
     with listening(tmp_path_factory.mktemp("hooks")) as told.hooks:
         told.runs["recovery"] = scene.playbook(
-            "recover.yml", "-e", "redis_recovery_requeue_grace=3", *told.hooks.options, check=False
+            "recover.yml", "-e", "redis_recovery_requeue_grace=3", *word, *told.hooks.options, check=False
         )
     if told.fault == "host":
         side_by_side(lambda estate: scene.power_on(told.old[estate.name]), hit)
@@ -84,6 +91,13 @@ def story(request: pytest.FixtureRequest, scene: Scene, tmp_path_factory: pytest
 def test_every_run_ends_well(story: Story) -> None:
     ended = {name: run.status for name, run in story.runs.items()}
     assert set(ended.values()) == {0}, "\n".join(run.why for run in story.runs.values() if run.status)
+
+
+def test_a_silent_primary_without_sentinels_takes_a_persons_word(story: Story) -> None:
+    if story.refused is None:
+        pytest.skip("sentinels decide here, or the primary's own host shows that it is dead")
+    assert story.refused.status == 2 and set(changed(story.refused).values()) == {0}
+    assert "recover_accept_data_loss=" in story.refused.output
 
 
 def test_the_plan_changes_nothing(story: Story) -> None:
