@@ -133,6 +133,14 @@ def test_the_endpoint_of_an_application_host() -> None:
     }
 
 
+def test_the_endpoint_that_lifeline_made_is_started_and_no_other() -> None:
+    estate = endpoint("inactive", False)
+    steps = [(step["remedy"], step["host"]) for step in estate.diagnose(applications=["app1"])["plan"]["actions"]]
+    assert steps == [("start_endpoint", "app1")]
+    estate.evidence["app1"]["owned"] = []
+    assert estate.diagnose(applications=["app1"])["plan"]["actions"] == []
+
+
 def test_a_managed_server() -> None:
     estate = Estate(sentinels=False, nodes=1)
     estate.evidence["redis1"].update(managed=True, units={}, files={})
