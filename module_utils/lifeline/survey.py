@@ -38,14 +38,17 @@ def build(
     quorum: int = 0,
     unasked: Collection[str] = (),
     proven: Collection[str] = (),
+    witnesses: Optional[Collection[str]] = None,
 ) -> Topology:
     """Merge the evidence of all hosts that answered.
 
     ``nodes`` and ``sentinels`` are the inventory's ``[{name, host, port}]``; a host of theirs without evidence is
     silent, unless it was left out (``unasked``). Evidence that is not of this service is ignored. ``proven``: nodes
-    that their own hosts have shown to be dead, to whoever looked before.
+    that their own hosts have shown to be dead, to whoever looked before. ``witnesses``: the hosts that have a say about
+    servers, all by default; of the others only what Lifeline made there counts.
     """
-    mine = {str(entry.get("host")): entry for entry in evidence if entry.get("service") == service}
+    asked = {str(entry.get("host")): entry for entry in evidence if entry.get("service") == service}
+    mine = {host: entry for host, entry in asked.items() if witnesses is None or host in witnesses}
     names = {_key(node["host"], node["port"]): str(node["name"]) for node in nodes}
     seen, watched = _views(mine, "nodes"), _views(mine, "sentinels")
     merged = {str(node["name"]): _node(node, mine, seen, names) for node in nodes}
@@ -63,7 +66,7 @@ def build(
         nodes=merged,
         sentinels=watchers,
         quorum=quorum,
-        owned={host: ownership.said(entry) for host, entry in mine.items()},
+        owned={host: ownership.said(entry) for host, entry in asked.items()},
     )
     _judge(topology, mine, seen, proven)
     topology.claims = [name for name, node in merged.items() if node.takes_part_as_primary]
@@ -84,6 +87,12 @@ def _key(host: Any, port: Any) -> tuple[str, int]:
         return text, int(port)
     except (TypeError, ValueError):
         return text, 0
+
+
+def _called(address: Mapping[str, Any], names: Mapping[Any, str]) -> str:
+    """The inventory's name of a server; ``host:port`` where it has none."""
+    host, port = address.get("host"), address.get("port")
+    return names.get(_key(host, port), f"{host}:{port}")
 
 
 # What a host shows of a server that is dead.
@@ -122,9 +131,7 @@ def _node(node: Mapping[str, Any], evidence: Evidence, views: Views, names: Mapp
         merged.alive, merged.view, merged.error = True, dict(believed), None
     primary = merged.view.get("primary")
     if primary:
-        merged.follows = names.get(
-            _key(primary.get("host"), primary.get("port")), f"{primary.get('host')}:{primary.get('port')}"
-        )
+        merged.follows = _called(primary, names)
         merged.link_up = bool(primary.get("link_up"))
     return merged
 
@@ -132,9 +139,12 @@ def _node(node: Mapping[str, Any], evidence: Evidence, views: Views, names: Mapp
 def _believed(views: Sequence[Mapping[str, Any]]) -> Optional[Mapping[str, Any]]:
     """What a server says of itself, as most vantage points heard it, its own host first: no single host's lie about
     its own server counts against what all others have seen."""
-    told = [(str(view.get("role")), str(view.get("primary") and view["primary"].get("host"))) for view in views]
-    often = Counter(told)
-    return next((view for view, said in zip(views, told) if often[said] == max(often.values())), None)
+    often = Counter(map(_told, views))
+    return max(views, key=lambda view: often[_told(view)], default=None)
+
+
+def _told(view: Mapping[str, Any]) -> tuple[str, str]:
+    return str(view.get("role")), str((view.get("primary") or {}).get("host"))
 
 
 def _watcher(peer: Mapping[str, Any], evidence: Evidence, views: Views, names: Mapping[Any, str]) -> Watcher:
@@ -151,7 +161,7 @@ def _watcher(peer: Mapping[str, Any], evidence: Evidence, views: Views, names: M
         merged.error = merged.error or view.get("error")
     named = merged.view.get("primary")
     if named:
-        merged.names = names.get(_key(named.get("host"), named.get("port")), f"{named.get('host')}:{named.get('port')}")
+        merged.names = _called(named, names)
     return merged
 
 

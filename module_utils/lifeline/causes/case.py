@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
-from .. import ownership, survey
+from .. import survey
 from .. import topology as topologies
 from ..facts import Facts, clean_text
 
@@ -173,13 +173,11 @@ class Case:
         left_out = frozenset(unasked)
         mine = {str(entry["host"]): entry for entry in evidence if entry.get("service") == service}
         witnesses = {str(member["name"]) for member in (*nodes, *sentinels)}
-        speaking = [entry for name, entry in mine.items() if name in witnesses]
-        topology = survey.build(speaking, nodes, sentinels, service, quorum, left_out)
-        # Application hosts have no say about servers, and what Lifeline made on them counts all the same.
-        topology.owned = {name: ownership.said(entry) for name, entry in mine.items()}
         return cls(
             service=service,
-            topology=topology,
+            topology=survey.build(
+                list(mine.values()), nodes, sentinels, service, quorum, left_out, witnesses=witnesses
+            ),
             hosts={name: Host(name, Facts(entry)) for name, entry in mine.items()},
             applications=list(applications),
             unasked=left_out,
