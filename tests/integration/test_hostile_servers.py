@@ -9,7 +9,7 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -39,16 +39,14 @@ REPLIES = {
 
 
 @contextmanager
-def speaker(reply: bytes) -> Iterator[int]:
-    """A port that says the same to whatever it is sent, and then stays silent."""
+def listener(talk: Callable[[socket.socket, threading.Event], None]) -> Iterator[int]:
+    """A port on which each connection is talked to in a thread of its own, until it closes or the test is over."""
     listening = socket.create_server(("127.0.0.1", 0))
     over = threading.Event()
 
     def serve(peer: socket.socket) -> None:
         with peer, suppress(OSError):
-            peer.settimeout(10)
-            while not over.is_set() and peer.recv(65536):
-                peer.sendall(reply)
+            talk(peer, over)
 
     def accept() -> None:
         with suppress(OSError):
@@ -62,6 +60,19 @@ def speaker(reply: bytes) -> Iterator[int]:
     finally:
         over.set()
         listening.close()
+
+
+@contextmanager
+def speaker(reply: bytes) -> Iterator[int]:
+    """A port that says the same to whatever it is sent, and then stays silent."""
+
+    def talk(peer: socket.socket, over: threading.Event) -> None:
+        peer.settimeout(10)
+        while not over.is_set() and peer.recv(65536):
+            peer.sendall(reply)
+
+    with listener(talk) as port:
+        yield port
 
 
 @pytest.mark.parametrize("words", REPLIES)
@@ -114,28 +125,15 @@ def test_B1_a_refused_login_does_not_hang_the_look(redis_server: Servers, run_mo
 @contextmanager
 def flood(first: bytes, again: bytes, pause: float) -> Iterator[int]:
     """A port that answers each connection with ``first``, then with ``again`` for ever, a ``pause`` between two."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    over = threading.Event()
 
-    def serve(peer: socket.socket) -> None:
-        with peer, suppress(OSError):
-            peer.recv(65536)
-            peer.sendall(first)
-            while not over.wait(pause):
-                peer.sendall(again)
+    def talk(peer: socket.socket, over: threading.Event) -> None:
+        peer.recv(65536)
+        peer.sendall(first)
+        while not over.wait(pause):
+            peer.sendall(again)
 
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                peer, _address = listening.accept()
-                threading.Thread(target=serve, args=(peer,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield int(listening.getsockname()[1])
-    finally:
-        over.set()
-        listening.close()
+    with listener(talk) as port:
+        yield port
 
 
 FLOODS = {
