@@ -22,6 +22,9 @@ Answer = TypeVar("Answer")
 # Words of client.reason that pass by themselves: an election, a start, a dropped connection.
 _PASSING = ("refused", "timeout", "unreachable", "loading", "readonly", "masterdown", "busy")
 
+# A script may be flushed again between its loading and its call.
+_LOADED_AT_MOST = 3
+
 # Bytes of one answer: a page of jobs comes with the errors that ended them.
 PAGE_BYTES = 64 << 20
 
@@ -128,19 +131,25 @@ class Server:
 
     def run(self, script: str, keys: Sequence[bytes], arguments: Sequence[Any], read_only: bool = False) -> bytes:
         """One call of a script, loading it where the server does not have it (any more)."""
+        for _ in range(_LOADED_AT_MOST):
+            try:
+                return self._call(script, keys, arguments, read_only)
+            except CONNECTION_ERRORS as error:
+                if "noscript" not in type(error).__name__.lower() and "noscript" not in str(error).lower():
+                    raise
+            self.client.execute_command("SCRIPT LOAD", script)
+        return self._call(script, keys, arguments, read_only)
+
+    def _call(self, script: str, keys: Sequence[bytes], arguments: Sequence[Any], read_only: bool) -> bytes:
         command = "EVALSHA_RO" if read_only and self.read_only_scripts else "EVALSHA"
-        call = (command, digest(script), len(keys), *keys, *arguments)
         try:
-            return self._bytes(self.client.execute_command(*call))
+            return self._bytes(self.client.execute_command(command, digest(script), len(keys), *keys, *arguments))
         except CONNECTION_ERRORS as error:
             words = str(error).lower()
-            if read_only and self.read_only_scripts and ("unknown command" in words or "evalsha_ro" in words):
-                self.read_only_scripts = False  # before Redis 7, or a user who may only say EVALSHA
-                return self.run(script, keys, arguments, read_only)
-            if "noscript" not in type(error).__name__.lower() and "noscript" not in words:
+            if command == "EVALSHA" or not ("unknown command" in words or "evalsha_ro" in words):
                 raise
-        self.client.execute_command("SCRIPT LOAD", script)
-        return self._bytes(self.client.execute_command(*call))
+        self.read_only_scripts = False  # before Redis 7, or a user who may only say EVALSHA
+        return self._call(script, keys, arguments, read_only)
 
     def seconds(self) -> float:
         """The server's clock, in Unix time."""

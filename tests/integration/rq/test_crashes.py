@@ -13,6 +13,8 @@ import time
 from typing import Any
 
 import pytest
+from lifeline.client import CONNECTION_ERRORS
+from lifeline.rq.server import Server, target
 from modules import OLDEST, ROOT, STARTER, Modules, environment, shim
 from rqlab import interpreter, put
 from servers import wait_for
@@ -197,7 +199,28 @@ def test_scripts_that_the_server_forgot_are_loaded_again(client, server):
     process = started(server, rate=400)
     some_are_back(client, 100)
     client.script_flush()
-    assert answer(process)["requeued"] == 400
+    result = answer(process)
+    assert (result.get("msg"), result["requeued"]) == (None, 400)
+
+
+@pytest.mark.parametrize("flushes", [1, 2, 3])
+def test_a_script_that_is_flushed_between_its_loading_and_its_call_is_loaded_again(flushes, client, server):
+    there = Server(target({"login_host": "127.0.0.1", "ready_timeout": 5, **server.login()}))
+    send, left = there.client.execute_command, [flushes]
+
+    def flushed(*command: Any) -> Any:
+        reply = send(*command)
+        if command[0] == "SCRIPT LOAD" and left[0]:
+            left[0] -= 1
+            client.script_flush()
+        return reply
+
+    there.client.execute_command = flushed
+    if flushes < 3:
+        assert there.run("return 'here'", [], []) == b"here"
+    else:
+        with pytest.raises(CONNECTION_ERRORS, match="matching script"):  # somebody flushes all the time
+            there.run("return 'here'", [], [])
 
 
 def test_a_server_that_starts_late_and_loads_slowly_is_waited_for(redis_server, module):
