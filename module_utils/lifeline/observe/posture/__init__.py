@@ -64,13 +64,14 @@ class _Posture:
         return {**first, **second, "keyed": bool(self.wanted.get("key")), "errors": {**errors, **more}}
 
     def _first(self) -> dict[str, Section]:
+        known = (*host.CLOCKS, *host.SHIPPERS, host.AUDIT, host.SYSLOG, *self._extra())
         sections: dict[str, Section] = {
             "container": host.container,
             "memory_available": memory.available,
             "kernel": host.kernel,
             "listening": host.listening,
             "clock": host.clock,
-            "services": lambda: host.states((*host.CLOCKS, *host.SHIPPERS, host.AUDIT, host.SYSLOG, *self._extra())),
+            "services": lambda: host.states(known, self.seconds),
             "audit": host.audit_watches,
             "journal": host.journal,
             "syslog_forwards": host.syslog_forwards,
@@ -106,7 +107,8 @@ class _Posture:
         said = {int(running[name]) for name in ("port", "tls-port") if str(running.get(name) or "").isdigit()}
         ports = sorted({*known, *said} - {0})
         members = sorted({str(member["host"]) for member in (*self.params["nodes"], *self.params["sentinels"])})
-        return nft.summary(output(["nft", "-j", "list", "ruleset"]), ports, members, STRANGERS) if ports else {}
+        rules = output(["nft", "-j", "list", "ruleset"], self.seconds) if ports else ""
+        return nft.summary(rules, ports, members, STRANGERS) if ports else {}
 
     def _second(self, first: Mapping[str, Any]) -> dict[str, Section]:
         redis = first.get("redis") or {}
@@ -117,7 +119,7 @@ class _Posture:
         file = str(info.get("config_file") or self.params["config_file"] or "")
         sentinel = first.get("sentinel") or {}
         sections: dict[str, Section] = {
-            "units": lambda: units.look(named),
+            "units": lambda: units.look(named, self.seconds),
             "firewall": lambda: self._firewall(running),
             "files": lambda: host.files(_paths(file, running, sentinel)),
         }

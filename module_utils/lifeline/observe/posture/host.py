@@ -181,9 +181,9 @@ def clock() -> dict[str, Any]:
     }
 
 
-def states(units: Sequence[str]) -> dict[str, str]:
-    """Active states of those units that the host has."""
-    text = output(["systemctl", "show", "--no-pager", "--property=Id,LoadState,ActiveState", "--", *units])
+def states(units: Sequence[str], seconds: float) -> dict[str, str]:
+    """Active states of those units that the host has; nothing where systemd takes longer than ``seconds``."""
+    text = output(["systemctl", "show", "--no-pager", "--property=Id,LoadState,ActiveState", "--", *units], seconds)
     found = {}
     for name, block in zip(units, text.strip().split("\n\n")):
         said = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)

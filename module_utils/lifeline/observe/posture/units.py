@@ -30,15 +30,16 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400
           "y": 31557600.0}  # fmt: skip
 
 
-def look(units: Sequence[str]) -> dict[str, dict[str, Any]]:
+def look(units: Sequence[str], seconds: float) -> dict[str, dict[str, Any]]:
     """``{unit: {load, active, enabled, pid, user, no_new_privileges, protect_system, limit_nofile, limit_core, restart,
     start_limit_burst, start_limit_interval_s, timeout_start_s, timeout_stop_s}}`` of those that the host has.
 
-    Patterns such as ``rq-worker@*.service`` stand for the units in memory. A time or limit of -1 is no limit.
+    Patterns such as ``rq-worker@*.service`` stand for the units in memory. A time or limit of -1 is no limit. Nothing
+    where systemd takes longer than ``seconds``.
     """
     if not units:
         return {}
-    text = output(["systemctl", "show", "--no-pager", "--property=" + ",".join(PROPERTIES), "--", *units])
+    text = output(["systemctl", "show", "--no-pager", "--property=" + ",".join(PROPERTIES), "--", *units], seconds)
     return parse(text)
 
 
