@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -302,6 +303,8 @@ def test_a_primary_that_only_we_cannot_reach_is_not_replaced(redis_server: Serve
     client = nodes[0].client()
     client.config_set("maxclients", 3)  # its two replicas and this connection
     result = run_module("redis_failover", options(nodes, []), fails=True)
-    assert "n1 is alive: it answers here (maxclients" in result["msg"] and result["refusals"]
+    # The refusal may be there before anything was asked: the oldest redis-py throws it away then.
+    assert re.search(r"n1 is alive: it answers here \((maxclients|dropped: Connection not ready)", result["msg"])
+    assert result["refusals"]
     client.config_set("maxclients", 100)
     assert roles(nodes) == ["master", "slave", "slave"]

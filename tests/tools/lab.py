@@ -143,7 +143,9 @@ class Lab:
         drop_in = f"{folder}/zz-given-up.conf"  # after the role's own
         told = f"mkdir -p {folder}; printf '[Service]\\nRestart=no\\n' > {drop_in}; systemctl daemon-reload"
         self.on(host, "sh", "-c", told)
-        self.on(host, "systemctl", "kill", "--kill-whom=main", f"--signal={signal}", unit)
+        # A worker whose server refuses it waits for its next start: there is nothing to kill in that moment.
+        kill = f"systemctl kill --kill-whom=main --signal={signal} {unit} && echo killed"
+        wait_for(lambda: self.on(host, "sh", "-c", kill, check=False), f"{unit} running", 30)
         wait_for(
             lambda: self.on(host, "systemctl", "is-failed", unit, check=False).strip() == "failed", "its death", 10
         )
