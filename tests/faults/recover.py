@@ -186,6 +186,8 @@ def count(doctor: Doctor, load: Load, outcome: Outcome) -> None:
             setattr(outcome, what, counted[what])
     except (*FAILURES, KeyError) as error:
         outcome.error = f"{outcome.error} not healthy, or not counted: {str(error)[-600:]}".strip()
+    finally:
+        load.stop()
 
 
 def judge() -> int:

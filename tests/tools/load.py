@@ -18,7 +18,7 @@ PYTHON = "/opt/lab-app/venv/bin/python"
 class Load:
     """Jobs asked for at a steady rate until ``stop``, each remembered by the application once Redis acknowledged it."""
 
-    def __init__(self, lab: Lab, host: str = "app1", rate: float = 5.0, seconds: float = 300.0) -> None:
+    def __init__(self, lab: Lab, host: str = "app1", rate: float = 5.0, seconds: float = 900.0) -> None:
         self.lab = lab
         self.host = host
         self.rate = rate
@@ -76,7 +76,7 @@ class Load:
             self._process = None
 
     def check(self, wait: float = 180.0) -> dict[str, Any]:
-        """``{acknowledged, executed, lost, doubled, pending, failed, ...}``, when nothing is pending or time is up."""
+        """``{acknowledged, executed, lost, doubled, pending, failed, ...}``; ``wait``: seconds for each pending job."""
         text = self.lab.on(self.host, PYTHON, "/usr/local/bin/check.py", f"--wait={wait}", check=False)
         result: dict[str, Any] = json.loads(text.splitlines()[-1])
         return result

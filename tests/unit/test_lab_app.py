@@ -66,6 +66,31 @@ def test_jobs_that_another_host_ran_or_acknowledged_are_counted_once(check: Modu
     assert check.traces(tmp_path) == {"acknowledged": ["gone", "ours", "waits"], "executions": ["theirs.1"]}
 
 
+@pytest.mark.parametrize(
+    ("pending", "left", "seconds"),
+    [
+        pytest.param([3] * 100 + [2] * 100 + [1] * 100 + [0], 0, 150, id="slow workers that go on are waited for"),
+        pytest.param([3, 2], 2, 60.5, id="what nobody works on is not"),
+        pytest.param([None, None, 0], 0, 1, id="a Redis that answers again"),
+        pytest.param([None], None, 60, id="a Redis that never answers"),
+    ],
+)
+def test_pending_is_what_no_worker_gets_to_for_so_long(
+    check: ModuleType, pending: list[int | None], left: int | None, seconds: float
+) -> None:
+    now, looks = [0.0], iter(pending)
+
+    def seen() -> dict[str, object]:
+        count = next(looks, pending[-1])
+        return {"error": "TimeoutError"} if count is None else {"pending": count}
+
+    def pause(for_s: float) -> None:
+        now[0] += for_s
+
+    found = check.settled(seen, 60.0, lambda: now[0], pause)
+    assert (found.get("pending"), now[0]) == (left, seconds)
+
+
 def test_the_producer_says_when_the_outage_began_and_ended() -> None:
     produce = load("tools/produce")
     answers = [

@@ -5,7 +5,8 @@
 
 Prints {acknowledged, executed, lost, doubled, pending, failed} and the ids behind lost, doubled and failed. A job is
 lost when it was acknowledged, left no trace of an execution, and Redis holds it neither to run nor as failed.
-With --wait it looks again until nothing is pending, or the time is up. Exit status 2 when Redis does not answer.
+With --wait it looks again until nothing is pending, or for so long nothing more has run: how fast workers are says
+nothing of a recovery. Exit status 2 when Redis does not answer.
 
 Workers of any host run the jobs of all hosts. Where there are several, run `check.py --export` on each of the others,
 and give the files with its output as --with on one.
@@ -15,10 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +87,29 @@ def look(state: Path, others: Iterable[Mapping[str, list[str]]], redis: Any) -> 
     return report(acked, [name for host in hosts for name in host["executions"]], pending, failed)
 
 
+def settled(
+    seen: Callable[[], dict[str, Any]],
+    wait: float,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """The last of the looks: nothing is pending, or that has not become less for so many seconds."""
+    least, since = math.inf, clock()
+    while True:
+        result = seen()
+        pending = result.get("pending", math.inf)
+        if pending < least:
+            least, since = pending, clock()
+        if not pending or clock() - since >= wait:
+            return result
+        pause(0.5)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Count what became of every acknowledged job.")
     parser.add_argument("--state", type=Path, default=Path("/var/lib/rq"))
     parser.add_argument("--environment", type=Path, default=Path("/etc/rq/redis.env"))
-    parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait until nothing is pending")
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait for the next pending job")
     parser.add_argument("--export", action="store_true", help="print what this host knows, and nothing else")
     parser.add_argument("--with", dest="others", type=Path, action="append", default=[], help="export of another host")
     arguments = parser.parse_args()
@@ -102,19 +122,16 @@ def main() -> int:
     others = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.others]
     url = environment(arguments.environment.read_text(encoding="utf-8"))["REDIS_URL"]
     client = library.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5)
-    deadline = time.monotonic() + arguments.wait
-    while True:
+
+    def seen() -> dict[str, Any]:
         try:
-            result = look(arguments.state, others, client)
+            return look(arguments.state, others, client)
         except (library.RedisError, OSError) as error:
-            if time.monotonic() > deadline:
-                print(json.dumps({"error": type(error).__name__}))
-                return 2
-        else:
-            if not result["pending"] or time.monotonic() > deadline:
-                print(json.dumps(result))
-                return 0
-        time.sleep(0.5)
+            return {"error": type(error).__name__}
+
+    result = settled(seen, arguments.wait)
+    print(json.dumps(result))
+    return 2 if "error" in result else 0
 
 
 if __name__ == "__main__":
