@@ -98,6 +98,26 @@ held:
   returned: always
   type: bool
   sample: true
+asked:
+  description: When the control node asked, in seconds since 1970 by its own clock. The action plugin fills it in.
+  returned: always
+  type: float
+  sample: 1790000012.5
+estate:
+  description: Whose lock it is. The action plugin fills it in.
+  returned: always
+  type: str
+  sample: orders
+what:
+  description: What the run does. The action plugin fills it in.
+  returned: always
+  type: str
+  sample: recover.yml
+renewed:
+  description: Whether the run held the lock before it asked.
+  returned: always
+  type: bool
+  sample: false
 holder:
   description: The other run that holds the lock, or (RV(stale)) that left it behind; null where there is none.
   returned: always

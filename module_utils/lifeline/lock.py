@@ -3,8 +3,8 @@
 """One run at a time on an estate: a lock file on its hosts that says who holds it and since when.
 
 It lies in /run, so that a reboot clears it. A run that died leaves its lock behind. Its own control node sees that it
-died; any other waits until the lock is old (``may_take_over``). Whoever comes after a run that died, or gave up, is
-told since when work is unfinished.
+died; any other waits until the lock is old (``may_take_over``), so a long run renews its own at its steps (``is_due``).
+Whoever comes after a run that died, or gave up, is told since when work is unfinished.
 """
 
 from __future__ import annotations
@@ -87,9 +87,25 @@ def may_take_over(process: str, quiet_s: float, stale_s: float, root: str = "/pr
     return has_died(process, root) or (not is_ours(process, root) and quiet_s > stale_s)
 
 
+def is_due(answer: Any, stale_s: float, now: float) -> bool:
+    """Whether a run that holds a lock should say that it lives: by what ``estate_lock`` last answered one of its hosts.
+
+    A quarter of the time, so that the step after it may take the other three.
+    """
+    if not isinstance(answer, dict) or answer.get("held") is not True:
+        return False
+    asked = answer.get("asked")
+    return not isinstance(asked, (int, float)) or now - asked > stale_s / 4
+
+
 def name_of_run(pid: int, root: str = "/proc") -> str:
     """What tells the run of a process from all others; the same for all its tasks, so that it can take a lock again."""
     return _run_name(f"{socket.gethostname()}-{pid}-{_started(pid, root)}")
+
+
+def named(pid: int) -> dict[str, str]:
+    """What a process of the control node tells ``estate_lock`` of itself."""
+    return {"process": here(pid), "run": name_of_run(pid), "who": who_runs()}
 
 
 def who_runs() -> str:
@@ -140,9 +156,17 @@ def holder_of(said: Any) -> Optional[Holder]:
     return Holder(run, who, what, since, renewed, process, unfinished, over) if math.isfinite(since + renewed) else None
 
 
-def refusal(estate: str, answers: Iterable[Any]) -> str:
-    """Why a run may not change an estate, by what its hosts answered; empty where all of them gave it the lock."""
+def refusal(estate: str, answers: Iterable[Any], renewing: bool = False) -> str:
+    """Why a run may not change an estate, by what its hosts answered; empty where all of them gave it the lock.
+
+    ``renewing``: the run had the lock already, and has changed something.
+    """
     refused = [answer for answer in answers if isinstance(answer, dict) and answer.get("held") is False]
+    if refused and renewing:
+        return (
+            f"Another run took the lock of estate {estate} while this one worked, so this one stops here. What it has "
+            "changed stays. Wait until the other run ends, then run this again."
+        )
     holders = [holder for answer in refused if (holder := holder_of(answer.get("holder")))]
     if holders:
         first = min(holders, key=lambda holder: holder.since)
@@ -242,6 +266,7 @@ def _answer(
         "changed": would if changed is None else changed,
         "held": params["state"] == "held" and state not in ("taken", "overtaken"),
         "holder": asdict(shown) if shown else None,
+        "renewed": state == "ours",
         "quiet": max(0.0, round(time.time() - shown.renewed, 3)) if shown else 0.0,
         "stale": state == "stale",
         "unfinished": unfinished,

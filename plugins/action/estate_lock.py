@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, Optional
 
@@ -25,15 +26,15 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible's is untyped
         """One task."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         process = os.getppid()  # the worker's parent is ansible-playbook
-        named = {"process": lock.here(process), "run": lock.name_of_run(process), "who": lock.who_runs()}
-        arguments = {**named, **self._task.args}
+        arguments = {**lock.named(process), **self._task.args}
+        asked = {"asked": time.time(), **{key: str(arguments.get(key, "")) for key in ("estate", "what")}}
         stale = float(arguments.get("stale", lock.NEVER))
         # Only here can be told whether a process of this control node lives, so the host must not judge by age alone.
         found = self._ask({**arguments, "stale": lock.NEVER}, task_vars or {})
         holder = lock.holder_of(found.get("holder"))
         if holder and found.get("held") is False and lock.may_take_over(holder.process, _quiet(found), stale):
             found = self._ask({**arguments, "stale": lock.NEVER, "dead_run": holder.run}, task_vars or {})
-        result.update(found)
+        result.update(found, **asked)
         return result
 
     def _ask(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:

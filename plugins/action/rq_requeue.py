@@ -8,6 +8,7 @@ runs on a host unseen, and a run that is broken off has done what its last line 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,8 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline.rq.progress import Progress  # needs the path above
+from lifeline import lock  # needs the path above
+from lifeline.rq.progress import Progress
 
 # Seconds: a first line soon, then few enough that starting the module again costs little.
 FIRST_SLICE, SLICE = 2.0, 5.0
@@ -38,6 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible's is untyped
             return result
         where = variables.get("inventory_hostname", "")
         progress = Progress(str(where), time.monotonic())
+        held = variables.get("__redis_lock", {})
         arguments["time_limit"] = FIRST_SLICE
         while True:
             piece = self._slice(arguments, variables)
@@ -47,9 +50,27 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible's is untyped
             if stuck:
                 return {**result, **piece, "failed": True, "msg": stuck}
             self._display.display(progress.line(piece, time.monotonic()))
+            held = self._renewed(held, variables)
+            if held.get("held") is False:
+                return {**result, **piece, "failed": True, "msg": lock.refusal(held["estate"], [held], renewing=True)}
             arguments.update(resume=piece.pop("resume"), time_limit=SLICE)
         result.update(progress.total(piece, time.monotonic()))
         return result
+
+    def _renewed(self, held: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """The lock that the play took (role redis, lock.yml), renewed on this host where it is time to.
+
+        A slow requeue takes longer than another control node waits for the run that holds the lock.
+        """
+        asked = time.time()
+        if not lock.is_due(held, float(self._templar.template(variables.get("redis_lock_stale", lock.NEVER))), asked):
+            return held
+        told = {**lock.named(os.getppid()), "estate": held["estate"], "what": held["what"], "stale": lock.NEVER}
+        answer: dict[str, Any] = self._execute_module(
+            module_name="ansible.legacy.estate_lock", module_args=told, task_vars=variables
+        )
+        # A host that could not say anything is no reason to stop: the next slice asks again.
+        return {**held, "held": answer.get("held", True), "asked": asked}
 
     def _slice(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = self._execute_module(

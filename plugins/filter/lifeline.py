@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
@@ -46,6 +47,11 @@ def shown(function: Callable[..., Any]) -> Callable[..., Any]:
     return door
 
 
+def lock_is_due(answer: Any, stale_s: Any) -> bool:
+    """Whether a run should renew its lock now (``lock.is_due``)."""
+    return lock.is_due(answer, float(stale_s), time.time())
+
+
 def play_hosts(groups: Any, *asked: Any) -> str:
     """Which hosts a playbook works on (``estate.play_hosts``)."""
     if context.CLIARGS.get("syntax"):
@@ -66,6 +72,7 @@ class FilterModule:
             "lifeline_evidence": said,
             "lifeline_endpoints": estate.endpoints,
             "lifeline_lock_name": url.lock_name,
+            "lifeline_lock_due": on_plain_data(lock_is_due),
             "lifeline_lock_refusal": on_plain_data(lock.refusal),
             "lifeline_redis_conf": config.lines,
             "lifeline_stored_password": config.stored_password,

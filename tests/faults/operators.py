@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Two operators at once, under the application's load: the second is told who and since when, and changes nothing.
+"""Two operators at once, under the application's load: the second is told who and since when, and changes nothing,
+whichever playbook it runs.
 
 First the one who holds the lock goes on. Then it is killed, and seen from another control node, which can not tell that
 it is dead: the option that the refusal names lets the second one finish. Status 1 when something is wrong.
@@ -28,6 +29,7 @@ LOCK = "/run/lifeline/redis.lock"
 SERVERS = ("redis1", "redis2", "redis3")
 MEMBERS = (*SERVERS, "app1")
 TOLD = re.compile(r"by\s+another\s+run:\s+\S+\s.*?at\s+\d{4}-\d\d-\d\d\s+\d\d:\d\d:\d\d\s+UTC", re.DOTALL)
+SECOND = ("recover.yml", "playbooks/provision.yml", "playbooks/switchover.yml", "playbooks/scale.yml")
 DEAD_RUN = re.compile(r"-e\s+redis_dead_run=([\w.:-]+)")
 
 # The first operator's own step before the recovery: it holds the lock and waits until somebody lets it go on.
@@ -80,15 +82,15 @@ def states(lab: Lab) -> str:
     return f"{units} {roles} {locks(lab)}"
 
 
-def refused(lab: Lab) -> tuple[Run, list[str]]:
+def refused(lab: Lab, playbook: str = "recover.yml") -> tuple[Run, list[str]]:
     """The second operator's run, and what is wrong with it: it has to be refused, and to change nothing."""
     before = states(lab)
-    run = lab.playbook("recover.yml", check=False)
+    run = lab.playbook(playbook, check=False)
     wrong = []
     if not run.status or not TOLD.search(run.output):
-        wrong.append(f"the second operator was not told who changes the estate: {run.why}")
+        wrong.append(f"{playbook}: the second operator was not told who changes the estate: {run.why}")
     if states(lab) != before or re.search(r"changed=[1-9]", run.output):
-        wrong.append(f"the second operator changed something: {before} became {states(lab)}")
+        wrong.append(f"{playbook}: the second operator changed something: {before} became {states(lab)}")
     return run, wrong
 
 
@@ -101,7 +103,8 @@ def at_once(lab: Lab, folder: Path) -> Iterator[str]:
     """What is wrong when a second one comes while the first one works."""
     lab.kill_for_good(lab.replicas()[0])
     with first_operator(lab, folder) as process:
-        yield from refused(lab)[1]
+        for playbook in SECOND:
+            yield from refused(lab, playbook)[1]
         (folder / "go").touch()
         if process.wait(120):
             yield f"the first operator did not recover the estate: {(folder / 'first.log').read_text()[-2000:]}"

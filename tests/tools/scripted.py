@@ -16,13 +16,13 @@ from typing import Any, Optional
 
 from estates import Estate
 from lab import Run
-from modules import ansible
+from modules import ROOT, ansible
 from repository import own_modules
 
 # An answer is a file; of several, the n-th call gets the n-th, and the last one stays.
 MODULE = """#!/usr/bin/python
 # WANT_JSON
-import json, os, sys
+import json, os, sys, time
 name, host, place = "{name}", os.environ["SCRIPTED_HOST"], "{place}"
 with open(sys.argv[1]) as file:
     told = {{key: value for key, value in json.load(file).items() if not key.startswith("_ansible")}}
@@ -30,6 +30,8 @@ with open(place + "/calls", "a") as calls:
     calls.write(json.dumps([host, name, told]) + "\\n")
 with open(place + "/calls") as calls:
     number = sum(json.loads(line)[:2] == [host, name] for line in calls)
+while os.path.exists(place + "/held." + name):
+    time.sleep(0.02)
 for at in range(number, 0, -1):
     answer = place + "/" + ".".join([host, name, str(at)])
     if os.path.exists(answer):
@@ -76,6 +78,24 @@ class Scripted:
     def answers(self, host: str, module: str, text: str, call: int = 1) -> None:
         """What a module prints on that host from that call on, whatever it is."""
         (self.place / f"{host}.{module}.{call}").write_text(text)
+
+    def lock_for_real(self) -> None:
+        """Take and give back the lock with the real module: each host has a folder of its own for it."""
+        option, module = '"directory": {"type": "path"}', (ROOT / "library" / "estate_lock.py").read_text()
+        assert module.count(option) == 1
+        folder = f'__import__("os").path.join({str(self.place)!r}, "lock." + __import__("os").environ["SCRIPTED_HOST"])'
+        own = option.replace('"}', f'", "default": {folder}}}')
+        (self.library / "estate_lock.py").write_text(module.replace(option, own))
+
+    def lock(self, host: str) -> Path:
+        """The host's lock file, of ``lock_for_real``."""
+        return self.place / f"lock.{host}" / "redis.lock"
+
+    def hold(self, module: str) -> Path:
+        """Whoever runs this module waits, until the file is gone that is returned."""
+        gate = self.place / f"held.{module}"
+        gate.touch()
+        return gate
 
     def playbook(self, playbook: str, *options: str) -> Run:
         """Run a playbook of the folder playbooks (the one above has library/ beside it, which would come first)."""

