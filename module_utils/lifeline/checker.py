@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from typing import Any, Optional
+
+from . import commands
 
 # A checker reads some 200 MB/s; a copy gets a second for every 20 MiB, and no longer than a minute.
 BYTES_A_SECOND = 20 << 20
@@ -49,43 +49,15 @@ def run(kind: str, target: str, account: tuple[int, int], seconds: float, pass_f
     rights: dict[str, Any] = {}
     if os.geteuid() == 0 and account[0] != 0:
         rights = {"user": account[0], "group": account[1], "extra_groups": []}
+    alone: dict[str, Any] = {"cwd": "/", "env": {"LC_ALL": "C", "PATH": os.defpath}, "stderr": subprocess.STDOUT}
+    fds = () if pass_fd is None else (pass_fd,)
     try:
-        process = subprocess.Popen(
-            [program, target],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            env={"LC_ALL": "C", "PATH": os.defpath},
-            pass_fds=() if pass_fd is None else (pass_fd,),
-            **rights,
-        )
+        done = commands.bounded([program, target], seconds, pass_fds=fds, **alone, **rights)
+    except subprocess.TimeoutExpired:
+        return f"{os.path.basename(program)} did not finish within {seconds:.0f} s"
     except (OSError, subprocess.SubprocessError) as error:
         return f"{program} did not start ({error})"
-    with process:
-        text = _last_text(process, process.stdout.fileno(), seconds) if process.stdout else None
-        if text is None:
-            process.kill()
-            return f"{os.path.basename(program)} did not finish within {seconds:.0f} s"
-    return Said(process.returncode, text)
-
-
-def _last_text(process: subprocess.Popen[bytes], pipe: int, seconds: float) -> Optional[str]:
-    """The end of what it prints until it ends; None when it does not in time."""
-    deadline, end = time.monotonic() + seconds, b""
-    while True:
-        ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            return None
-        piece = os.read(pipe, MOST_TEXT)
-        if not piece:
-            break
-        end = (end + piece)[-MOST_TEXT:]
-    try:
-        process.wait(max(0.1, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return None
-    return end.decode("utf-8", "replace")
+    return Said(done.returncode, done.stdout[-MOST_TEXT:])
 
 
 def rdb_keys(said: Any) -> tuple[Optional[bool], Optional[int], str]:

@@ -1,6 +1,9 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Programs of the host, run without a shell and bounded in time, and the state of systemd units."""
+"""Programs of the host, run without a shell and bounded in time and text, and the state of systemd units.
+
+Nothing else here starts a program; a unit test looks for whatever does.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
-from typing import Mapping, Optional, Sequence
+from contextlib import ExitStack, suppress
+from typing import Any, Mapping, Optional, Sequence, Union
 
 from .errors import LifelineError
 
@@ -25,23 +28,30 @@ GONE = "disabled, inactive\n"
 
 
 def bounded(
-    argv: Sequence[str], seconds: float, text: str = "", more: Optional[Mapping[str, str]] = None
+    argv: Sequence[str],
+    seconds: float,
+    text: Union[str, bytes] = "",
+    more: Optional[Mapping[str, str]] = None,
+    **how: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program with ``text`` as its input and ``more`` in its environment; keep what it says up to OUTPUT_BYTES.
+
+    ``how``: further arguments of subprocess.Popen, such as the account that it runs as.
 
     Raises OSError when it cannot be started, and subprocess.TimeoutExpired when it does not end; then it and all that
     it began are killed. A child that it leaves behind is not waited for, though it may hold its output open.
     """
-    with tempfile.TemporaryFile() as given, selectors.DefaultSelector() as waiting:
-        given.write(text.encode("utf-8", "surrogateescape"))
-        given.seek(0)
-        process = subprocess.Popen(
-            list(argv), stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-            env={**os.environ, **(more or {})},
-        )  # fmt: skip
+    with ExitStack() as open_files:
+        given: Any = subprocess.DEVNULL  # a full disk has no room for a file, not even for an empty one
+        if text:
+            given = open_files.enter_context(tempfile.TemporaryFile())
+            given.write(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
+            given.seek(0)
+        usual = {"stderr": subprocess.PIPE, "env": {**os.environ, **(more or {})}, "start_new_session": True}
+        process = subprocess.Popen(list(argv), stdin=given, stdout=subprocess.PIPE, **{**usual, **how})
         try:
             deadline = time.monotonic() + seconds
-            kept = _heard(process, waiting, deadline)
+            kept = _heard(process, open_files.enter_context(selectors.DefaultSelector()), deadline)
             status = process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             raise subprocess.TimeoutExpired(list(argv), seconds) from None

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Optional
 
 from . import atomic, ownership
+from .commands import bounded
 from .config import checked, drift, edited
 from .errors import LifelineError
 
@@ -389,15 +390,7 @@ def _validate(wanted: Wanted, staged: str) -> None:
         return
     argv = [word.replace("%s", staged) for word in wanted.validate]
     try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=VALIDATE_SECONDS,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )
+        done = bounded(argv, VALIDATE_SECONDS, more={"LC_ALL": "C"}, stderr=subprocess.STDOUT)
     except FileNotFoundError:
         raise LifelineError(
             f"config_files: {argv[0]}, which checks {wanted.path}, is not installed on this host: install it first."
@@ -409,7 +402,7 @@ def _validate(wanted: Wanted, staged: str) -> None:
     if done.returncode:
         said = "its output is not shown, as the file is secret"
         if not wanted.secret:
-            said = _text(done.stdout).replace(staged, wanted.path).strip()[-1000:] or "it said nothing"
+            said = done.stdout.replace(staged, wanted.path).strip()[-1000:] or "it said nothing"
         raise LifelineError(
             f"config_files: {argv[0]} refused the new {wanted.path} (exit status {done.returncode}), "
             f"the old file is still in place: {said}"

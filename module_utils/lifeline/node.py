@@ -19,6 +19,7 @@ from typing import Any, Callable, Optional
 from . import atomic
 from .acting import config_of_server, unit_of_server
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
+from .commands import bounded
 from .errors import LifelineError
 from .kept import Keeper, Policy, described, stamp
 from .observe import data_files, node_view, unit_states
@@ -251,7 +252,16 @@ class _Job:
         command = ["systemctl", "kill", "--signal=KILL", "--", self.unit]
         self.commands.append(" ".join(command))
         if not check:
-            subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+            self._systemctl(command)
+
+    def _systemctl(self, command: list[str]) -> None:
+        """Tell systemd; what came of it is seen on the server. Raises LifelineError where it does not answer."""
+        try:
+            bounded(command, 30)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise LifelineError(
+                f"`{' '.join(command)}` did not end on this host: {error}. Run it by hand to see why.", **self._done()
+            ) from error
 
     def _keeper(self) -> tuple[Keeper, dict[str, Any]]:
         """The server's data folder, and what lies in it. Raises LifelineError."""
@@ -284,7 +294,7 @@ class _Job:
         if check:
             return
         for command in commands:
-            subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+            self._systemctl(command)
 
     def _left(self) -> float:
         return self.deadline - time.monotonic()

@@ -4,12 +4,62 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from lifeline import commands
 from lifeline.observe import shell
+
+HOME = "module_utils/lifeline/commands.py"
+# What starts a program, beside all of subprocess but its errors and its result.
+STARTS = {"system", "popen", "posix_spawn", "posix_spawnp"}
+MODULES = {"subprocess", "pty", "multiprocessing"}
+NAMES = {"TimeoutExpired", "SubprocessError", "CompletedProcess", "STDOUT"}
+
+
+def starts(tree: ast.AST) -> Iterator[str]:
+    """What a module has that starts programs."""
+    for node in ast.walk(tree):
+        imported = {alias.name for alias in node.names} - {"subprocess"} if isinstance(node, ast.Import) else set()
+        origin = node.module if isinstance(node, ast.ImportFrom) else ""
+        if origin in MODULES or imported & MODULES:
+            yield ast.unparse(node)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            of, name = node.value.id, node.attr
+            started = of == "os" and (name in STARTS or name.startswith(("exec", "spawn")))
+            if started or (of == "subprocess" and name not in NAMES):
+                yield f"{of}.{name}"
+
+
+def test_B9_programs_are_started_in_one_place(root: Path) -> None:
+    """Before: some calls of systemctl had a limit of time and none of text, and one that never ended broke the module.
+
+    Now: one function starts programs, with both limits, and a test finds whatever else does.
+    """
+    found = {
+        str(path.relative_to(root)): list(starts(ast.parse(path.read_text())))
+        for folder in ("module_utils", "library")
+        for path in (root / folder).rglob("*.py")
+    }
+    assert found[HOME]
+    assert {name: said for name, said in found.items() if said and name != HOME} == {}
+
+
+@pytest.mark.parametrize("text", ["subprocess.run([])", "from subprocess import run", "os.system('x')", "import pty"])
+def test_B9_a_second_place_would_be_found(text: str) -> None:
+    assert list(starts(ast.parse(text)))
+
+
+def test_a_full_disk_has_room_for_a_program_without_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(commands.tempfile, "TemporaryFile", full)
+    assert shell_script("echo yes").stdout == "yes\n"
 
 
 def shell_script(text: str, seconds: float = 5.0, given: str = "") -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from .. import atomic
+from ..commands import bounded
 from ..errors import LifelineError
 from . import plan
 
@@ -52,22 +53,15 @@ def run(
 ) -> str:
     """Standard output of a command. ``what`` completes "Cannot ...:" in the LifelineError that a failure raises."""
     try:
-        done = subprocess.run(
-            list(argv),
-            input=stdin if stdin is not None else b"",
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-            env={**os.environ, "PATH": _PATH, "LC_ALL": "C", **(env or {})},
-        )
+        done = bounded(argv, timeout, stdin or b"", {"PATH": _PATH, "LC_ALL": "C", **(env or {})})
     except FileNotFoundError:
         raise LifelineError(f"Cannot {what}: the command {argv[0]} is missing on this machine.") from None
     except subprocess.TimeoutExpired:
         raise LifelineError(f"Cannot {what}: {argv[0]} did not finish within {timeout:.0f} s.") from None
     if done.returncode != 0:
-        lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise LifelineError(f"Cannot {what}: {lines[-1].strip() if lines else f'{argv[0]} exits {done.returncode}'}")
-    return done.stdout.decode(errors="replace")
+    return done.stdout
 
 
 def look(argv: Callable[[], Sequence[str]], what: str) -> str:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence
 
+from ..commands import bounded
 from ..errors import LifelineError
 from . import files, machine, plan
 from .files import Directory
@@ -243,11 +243,11 @@ def _wait(lab: str, directory: Directory, addresses: dict[str, str]) -> None:
         name, address = item
         while True:
             argv = [*base, f"ops@{address}", "true"]
-            done = subprocess.run(argv, capture_output=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
+            done = bounded(argv, 30)
             if done.returncode == 0:
                 return
             if time.monotonic() > deadline:
-                why = (done.stderr.decode(errors="replace").strip().splitlines() or ["no answer"])[-1]
+                why = (done.stderr.strip().splitlines() or ["no answer"])[-1]
                 raise LifelineError(
                     f"The lab host {name} at {address} lets nobody in over SSH within {BOOT_SECONDS} s ({why}): "
                     f"look at its journal with `podman exec {plan.container_name(lab, name)} journalctl`."
@@ -260,12 +260,7 @@ def _wait(lab: str, directory: Directory, addresses: dict[str, str]) -> None:
 def _close_connections(directory: str, run: str, addresses: Sequence[str]) -> None:
     """End the SSH connections that Ansible keeps open to hosts of this lab."""
     for path in [path for address in addresses for path in glob(f"{directory}/lab-{run}-{address}")]:
-        subprocess.run(
-            ["ssh", "-F", "/dev/null", "-o", f"ControlPath={path}", "-O", "exit", "lab"],
-            capture_output=True,
-            check=False,
-            timeout=10,
-        )
+        bounded(["ssh", "-F", "/dev/null", "-o", f"ControlPath={path}", "-O", "exit", "lab"], 10)
         Path(path).unlink(missing_ok=True)
 
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 import subprocess
 from typing import Any, Callable, Sequence
 
+from .. import commands
 from .values import number
+
+SECONDS = 5.0
 
 UNIT_PROPERTIES = (
     "Id",
@@ -28,7 +31,7 @@ UNIT_PROPERTIES = (
 )
 
 
-def unit_states(units: Sequence[str], run: Callable[..., Any] = subprocess.run) -> dict[str, dict[str, Any]]:
+def unit_states(units: Sequence[str], run: Callable[..., Any] = commands.bounded) -> dict[str, dict[str, Any]]:
     """systemd's view: ``{unit: {load, active, sub, result, restarts, pid, enabled, status, since, user, group,
     exit_status, start_timeout, reload_needed}}``.
 
@@ -45,7 +48,7 @@ def unit_states(units: Sequence[str], run: Callable[..., Any] = subprocess.run) 
         *units,
     ]
     try:
-        done = run(argv, capture_output=True, text=True, timeout=5, check=False)
+        done = run(argv, SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return {}
     return parse_units(units, done.stdout)
