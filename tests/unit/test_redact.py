@@ -111,6 +111,36 @@ def test_what_is_no_secret_is_left_as_it_is(line: str) -> None:
     assert Redactor(["s3cret-of-this-host"])(line) == line
 
 
+KEY_LINES = ("MIIEvQ" + "Ab3+/z09Qr" * 5 + "x" * 8, "Zz8/" * 16, "Q29tZSBvbi4uLg+/7yQ==")
+
+
+@pytest.mark.parametrize("line", KEY_LINES)
+@pytest.mark.parametrize(
+    "text", ["{}", "read {} of it", "key='{}'", "x\\n{}\\n", "{}\n-----END PRIVATE KEY-----", "a/{}/b"]
+)
+def test_B14_any_line_of_a_hosts_own_key_is_masked(tmp_path: Path, line: str, text: str) -> None:
+    """Before: the last line of a private key, which is shorter than the others, was shown where it stood alone.
+
+    Now: keys that configuration files name are known, and a known secret of several lines is masked line by line.
+    """
+    key = tmp_path / "server.key"
+    key.write_text("\n".join(("-----BEGIN PRIVATE KEY-----", *KEY_LINES, "-----END PRIVATE KEY-----", "")))
+    config = tmp_path / "redis.conf"
+    config.write_text(f"port 0\ntls-key-file {key}\n")
+    redact = Redactor(secrets_of(str(config)))
+    told = text.format(line)
+    assert line not in redact(told) and line not in json.dumps(redact.document({told: [told]}))
+    kept = "Certificate /etc/redis/tls/server.crt of CN=redis1 expires; see /var/lib/redis/main/appendonlydir/x"
+    assert redact(kept) == kept
+
+
+def test_each_long_line_of_a_known_secret_is_masked_whatever_it_holds() -> None:
+    redact = Redactor(["first line: is a secret\nshort\nand the third one too"])
+    assert redact("said first line: is a secret, short") == "said ***, short"
+    assert redact("> and the third one too <") == "> *** <"
+    assert redact("all: first line: is a secret\nshort\nand the third one too.") == "all: ***."
+
+
 SECRETS = (
     "with blank",
     'qu"ote',

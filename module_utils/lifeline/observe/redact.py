@@ -30,6 +30,10 @@ MASK = "***"
 SHORT = 8
 SHORTEST = 4
 
+# Of a secret of several lines, such as a private key, each line so long is a secret by itself: logs cut texts into
+# lines. One that is longer than WHOLE is looked for in no other way.
+LINE, WHOLE = 16, 250
+
 # No host's evidence has longer texts or lists, however much a server talks.
 TEXT_LIMIT, ITEMS_LIMIT = 2000, 2000
 
@@ -39,6 +43,12 @@ BRIEF = 32
 # Seconds of a processor that one text, and that all of a host's texts may take; what is late is replaced.
 TEXT_S, ALL_S = 0.1, 2.0
 DROPPED = "(left out: it took too long to look for secrets in it)"
+
+# Runs of letters in which a line of a key may stand, by the length of the shortest: most texts have none, and are
+# looked at no further.
+_RUNS = tuple((least, re.compile(rf"[A-Za-z0-9+/=]{{{least},}}")) for least in (60, 48, 36, 24, LINE))
+_LINE_OF_KEY = re.compile(r"[A-Za-z0-9+/=]+")
+_KEY = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----((?:(?!-----)[\s\S])*)")
 
 _WHOLE_SETTING = "requirepass|masterauth|primaryauth|tls-(?:client-)?key-file-pass|sentinel-pass"
 _WORD = "passw(?:or)?d|passphrase|secret|token|credential|apikey|api-key"
@@ -101,10 +111,13 @@ class Redactor:
     """Masks known secrets, and whatever stands where a secret stands."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        spellings = {spelling for secret in secrets if len(secret) >= SHORTEST for spelling in _spellings(secret)}
+        whole, self._lines = _lines_apart(secrets)
+        spellings = {spelling for secret in whole if len(secret) >= SHORTEST for spelling in _spellings(secret)}
         self._long = _any_of([spelling for spelling in spellings if len(spelling) >= SHORT], "", "")
         self._short = _any_of([spelling for spelling in spellings if len(spelling) < SHORT], r"(?<!\w)", r"(?!\w)")
-        self._longest = max(map(len, spellings), default=0)
+        self._least = len(self._lines[0]) if self._lines else TEXT_LIMIT
+        self._run = next(run for least, run in _RUNS if least <= self._least)
+        self._longest = max(map(len, (*spellings, *self._lines)), default=0)
         self._spent = 0.0
         self._watch = Watch(TEXT_S)
 
@@ -140,7 +153,17 @@ class Redactor:
         return text
 
     def _known(self, text: str) -> str:
+        if self._lines and len(text) >= self._least:
+            text = self._run.sub(self._without_lines, text)
         return self._long.sub(MASK, text) if self._long is not None else text
+
+    def _without_lines(self, run: re.Match[str]) -> str:
+        found = run[0]
+        for line in self._lines:
+            if len(line) > len(found):
+                break
+            found = found.replace(line, MASK)
+        return found
 
     def document(self, value: Any) -> Any:
         """Evidence without secrets, its texts and lists cut to what any host has."""
@@ -164,6 +187,19 @@ class Redactor:
         return self._known(text) if len(text) <= TEXT_LIMIT else self._cut(text, self._known)
 
 
+def _lines_apart(secrets: Iterable[str]) -> tuple[set[str], list[str]]:
+    """Secrets to look for as they are, and the lines of keys, shortest first, which are looked for in runs only."""
+    whole: set[str] = set()
+    lines: set[str] = set()
+    for secret in secrets:
+        parts = {part for line in secret.splitlines() if len(part := line.strip()) >= LINE} - {secret}
+        lines |= {part for part in parts if _LINE_OF_KEY.fullmatch(part)}
+        whole |= parts - lines
+        if not parts or len(secret) <= WHOLE:
+            whole.add(secret)
+    return whole, sorted(lines, key=len)
+
+
 def _any_of(words: list[str], before: str, after: str) -> Optional[re.Pattern[str]]:
     longest_first = sorted(words, key=lambda word: (-len(word), word))
     return re.compile(f"{before}(?:{'|'.join(map(re.escape, longest_first))}){after}") if words else None
@@ -179,7 +215,7 @@ def _spellings(secret: str) -> set[str]:
 
 
 def secrets_of(*files: Optional[str]) -> set[str]:
-    """The secrets in configuration files of Redis and Sentinel, and in the ACL files that they name."""
+    """The secrets in configuration files of Redis and Sentinel, and in ACL files and private keys that they name."""
     found: set[str] = set()
     for path in files:
         text = read(path, 1 << 20) if path else ""
@@ -187,6 +223,8 @@ def secrets_of(*files: Optional[str]) -> set[str]:
         for name, arguments in directives(text):
             if name == "aclfile" and arguments:
                 found |= secrets_in(read(arguments[0], 1 << 20))
+            elif name in ("tls-key-file", "tls-client-key-file") and arguments:
+                found |= set(_KEY.findall(read(arguments[0])))
     return found
 
 
