@@ -34,6 +34,22 @@ def inside(parent: int, name: str) -> Iterator[int]:
         os.close(place)
 
 
+def folders_in(place: int) -> list[str]:
+    """Names of the folders right in a folder; links are none."""
+    with os.scandir(place) as entries:
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+@contextmanager
+def below(parent: int, name: str) -> Iterator[int]:
+    """``inside``, or for "" the folder itself."""
+    if not name:
+        yield parent
+        return
+    with inside(parent, name) as place:
+        yield place
+
+
 @contextmanager
 def regular(parent: int, name: str) -> Iterator[int]:
     """A descriptor for reading a regular file. Raises OSError, also where it is anything else, or a link."""

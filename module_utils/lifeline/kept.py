@@ -8,38 +8,33 @@ copies lie in a folder of root's beside the data, on the same file system, so th
 
 from __future__ import annotations
 
-import calendar
 import errno
 import os
-import shutil
+import re
 import stat
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Sequence
 
 from . import checker
+from .account import opened
 from .atomic import folder
 from .errors import LifelineError
-from .folders import inside, plain, regular
+from .folders import below, folders_in, inside, plain, regular
 from .observe.files import snapshot
+from .retention import STAMP, Comparison, Policy, copies, files_of, remove, to_drop
 
 PRESERVE_DIR = "lifeline-preserved"
 
-# A file of this name in a copy says that its jobs were compared with those of the live primary.
-COMPARED = "lifeline-compared"
-
-STAMP = "%Y%m%dT%H%M%SZ"
-
-# What is not finished yet is no copy.
+# What is not finished yet is no copy. One that is older than any task may be is the remains of a run that was killed.
 _PART = ".part-"
+_REMAINS = re.compile(r"\.part-\d{8}T\d{6}Z")
+REMAINS_S = 3600.0
 
 # A data folder has a handful of files; one with more than this is not a server's.
 MOST_FILES = 4096
 _PIECE = 1 << 20
-
-# What is read of a copy to see whether a newer one holds the same, in bytes.
-MOST_COMPARED = 64 << 20
 
 # What stays free beside a copy, in bytes: the server that starts next wants to write too.
 SPARE_BYTES = 8 << 20
@@ -58,37 +53,6 @@ class Source:
     def linked(self) -> bool:
         """Whether the server replaces it by rename and never writes into it, so that a link is a copy."""
         return self.name.endswith(".rdb") or ".base." in self.name
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A copy that lies there. ``spare``: its jobs were compared, or a newer copy holds all that it does."""
-
-    name: str
-    age_s: float
-    size: int
-    spare: bool
-
-
-@dataclass(frozen=True)
-class Policy:
-    """Which copies go: more than ``most``, older than ``days``, or where less than ``free_percent`` is free."""
-
-    most: int
-    days: float
-    free_percent: float
-
-
-def to_drop(copies: Sequence[Copy], policy: Policy, free: int, total: int) -> list[str]:
-    """Copies that may go and should, oldest first. Never the newest, never one that may hold a job of its own."""
-    by_age = sorted(copies, key=lambda copy: (-copy.age_s, copy.name))
-    left, found = len(by_age), []
-    for copy in by_age[:-1]:
-        full = free * 100 < policy.free_percent * total
-        if copy.spare and (left > policy.most or copy.age_s > policy.days * 86400 or full):
-            found.append(copy.name)
-            left, free = left - 1, free + copy.size
-    return found
 
 
 class Keeper:
@@ -124,6 +88,7 @@ class Keeper:
             if os.fstat(place).st_uid != os.geteuid():
                 raise OSError(errno.EPERM, f"{PRESERVE_DIR} does not belong to root")
             os.fchmod(place, 0o700)
+            _clear(place, time.time())
             yield place
 
     def target(self, stamp: str) -> str:
@@ -137,10 +102,12 @@ class Keeper:
         with self._told("kept"), self._data() as data:
             sources = list(_sources(data))
             with self._preserved(data) as preserved:
-                same = next((name for name in _copies(preserved) if _holds(preserved, name, sources)), None)
+                same = next((name for name in copies(preserved) if _holds(preserved, name, sources)), None)
                 if same is None:
                     self._room(data, sum(source.size for source in sources if not source.linked))
-                    same = self._make(preserved, stamp, data, sources)
+                    wanted = [(source.within, source.name) for source in sources]
+                    with closing(opened(self.account, data, wanted)) as files:
+                        same = self._make(preserved, stamp, sources, files)
         return self.target(same), sum(source.size for source in sources)
 
     def has_data(self) -> bool:
@@ -163,7 +130,8 @@ class Keeper:
 
         ``unlike``: the ``identity`` of the one that was there before.
         """
-        with self._told("kept"), self._data() as data, regular(data, name) as file:
+        with self._told("kept"), self._data() as data, closing(opened(self.account, data, [("", name)])) as files:
+            file = next(files)
             state = os.fstat(file)
             whole, keys, why = self._check(file, state.st_size)
             if (state.st_ino, state.st_mtime_ns) == unlike:
@@ -174,7 +142,7 @@ class Keeper:
                     "the disk and at the server's log."
                 )
             with self._preserved(data) as preserved:
-                made = self._make(preserved, stamp, data, [Source("", name, state.st_size, state.st_mtime_ns)], file)
+                made = self._make(preserved, stamp, [Source("", name, state.st_size, state.st_mtime_ns)], iter([file]))
         return self.target(made), state.st_size, keys
 
     def _check(self, file: int, size: int) -> tuple[Optional[bool], Optional[int], str]:
@@ -193,23 +161,24 @@ class Keeper:
                 f"Free space on {self.path}, then run recover.yml again."
             )
 
-    def _make(
-        self, preserved: int, stamp: str, data: int, sources: Sequence[Source], opened: Optional[int] = None
-    ) -> str:
-        """Make a copy under another name, which it gets rid of when it is whole. Nothing stays of one that fails."""
+    def _make(self, preserved: int, stamp: str, sources: Sequence[Source], files: Iterator[int]) -> str:
+        """Make a copy under another name, which it gets rid of when it is whole. Nothing stays of one that fails.
+
+        ``files``: the sources' descriptors.
+        """
         part = f"{_PART}{stamp}"
         os.mkdir(part, 0o700, dir_fd=preserved)
         try:
             with inside(preserved, part) as target:
-                for source in sources:
-                    _keep(data, source, target, opened)
+                for source, file in zip(sources, files):
+                    _keep(file, source, target)
                 os.fsync(target)
             name = _free_name(preserved, stamp)
             os.rename(part, name, src_dir_fd=preserved, dst_dir_fd=preserved)
             os.fsync(preserved)
             return name
         except BaseException:
-            _remove(preserved, part)
+            remove(preserved, part)
             raise
 
     def set_aside(self, stamp: str) -> str:
@@ -231,20 +200,34 @@ class Keeper:
 
     # --- letting old ones go ------------------------------------------------------------------------------------
 
-    def retain(self, policy: Policy, now: float) -> list[str]:
-        """Remove copies that the policy lets go; their paths."""
+    def retain(self, policy: Policy, now: float, seconds: float) -> tuple[list[str], list[str]]:
+        """Remove copies that the policy lets go: (their paths, those that it would let go and could not compare).
+
+        ``seconds``: how long copies are compared with newer ones.
+        """
         with self._told("looked through"), self._data() as data, self._preserved(data) as preserved:
-            names = _copies(preserved)
-            found = [_copy(preserved, name, names[place + 1 :], now) for place, name in enumerate(names)]
-            gone = to_drop(found, policy, *_space(data))
+            found, compared = copies(preserved), Comparison(preserved, seconds)
+            rows = [compared.copy(name, found[place + 1 :], now) for place, name in enumerate(found)]
+            gone = to_drop(rows, policy, *_space(data))
             for name in gone:
-                _remove(preserved, name)
-        return [self.target(name) for name in gone]
+                remove(preserved, name)
+        return [self.target(name) for name in gone], [self.target(name) for name in compared.too_much]
 
 
 def stamp(now: float) -> str:
     """The name of a copy that is made now; later ones sort behind."""
     return time.strftime(STAMP, time.gmtime(now))
+
+
+def _clear(preserved: int, now: float) -> None:
+    """Remove what a killed run left half made: a folder of our own, so named, and that nobody can be working on."""
+    for name in os.listdir(preserved):
+        if not _REMAINS.fullmatch(name):
+            continue
+        found = os.stat(name, dir_fd=preserved, follow_symlinks=False)
+        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+        if ours and now - found.st_mtime > REMAINS_S:
+            remove(preserved, name)
 
 
 def _space(place: int) -> tuple[int, int]:
@@ -255,8 +238,8 @@ def _space(place: int) -> tuple[int, int]:
 def _sources(data: int) -> Iterator[Source]:
     """Snapshots and append-only files in the data folder and in the folders right in it; no links, nothing half."""
     count = 0
-    for within in ["", *sorted(_folders(data))]:
-        with _opened(data, within) as place:
+    for within in ["", *sorted(name for name in folders_in(data) if name != PRESERVE_DIR)]:
+        with below(data, within) as place:
             for name in sorted(os.listdir(place)):
                 state = os.stat(name, dir_fd=place, follow_symlinks=False)
                 wanted = (name.endswith(".rdb") or ".aof" in name) and not name.startswith("temp-")
@@ -267,30 +250,12 @@ def _sources(data: int) -> Iterator[Source]:
                     yield Source(within, name, state.st_size, state.st_mtime_ns)
 
 
-def _folders(place: int) -> list[str]:
-    with os.scandir(place) as entries:
-        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != PRESERVE_DIR]
-
-
-@contextmanager
-def _opened(parent: int, within: str) -> Iterator[int]:
-    if not within:
-        yield parent
-        return
-    with inside(parent, within) as place:
-        yield place
-
-
-def _keep(data: int, source: Source, target: int, opened: Optional[int]) -> None:
+def _keep(file: int, source: Source, target: int) -> None:
     with suppress(FileExistsError):
         if source.within:
             os.mkdir(plain(source.within), 0o700, dir_fd=target)
-    with _opened(data, source.within) as origin, _opened(target, source.within) as goal:
-        if opened is not None:
-            _link_or_copy(opened, goal, source)
-            return
-        with regular(origin, source.name) as file:
-            _link_or_copy(file, goal, source)
+    with below(target, source.within) as goal:
+        _link_or_copy(file, goal, source)
 
 
 def _link_or_copy(file: int, goal: int, source: Source) -> None:
@@ -318,83 +283,11 @@ def _free_name(preserved: int, wanted: str) -> str:
     return next(name for name in (wanted, *(f"{wanted}.{n}" for n in range(1, MOST_FILES))) if name not in taken)
 
 
-def _copies(preserved: int) -> list[str]:
-    """The copies, oldest first."""
-    return sorted(name for name in _folders(preserved) if not name.startswith("."))
-
-
-def _files(preserved: int, name: str) -> dict[tuple[str, str], os.stat_result]:
-    with inside(preserved, name) as copy:
-        found = {}
-        for within in ["", *_folders(copy)]:
-            with _opened(copy, within) as place:
-                for file in os.listdir(place):
-                    state = os.stat(file, dir_fd=place, follow_symlinks=False)
-                    if stat.S_ISREG(state.st_mode) and file != COMPARED:
-                        found[within, file] = state
-        return found
-
-
 def _holds(preserved: int, name: str, sources: Sequence[Source]) -> bool:
     """Whether a copy was made of just these files, and they have not been written to since."""
-    held = {place: (state.st_size, state.st_mtime_ns) for place, state in _files(preserved, name).items()}
+    held = {place: (state.st_size, state.st_mtime_ns) for place, state in files_of(preserved, name).items()}
     wanted = {(source.within, source.name): (source.size, source.mtime_ns) for source in sources}
     return bool(wanted) and held == wanted
-
-
-def _copy(preserved: int, name: str, newer: Sequence[str], now: float) -> Copy:
-    with inside(preserved, name) as place:
-        state, compared = os.fstat(place), COMPARED in os.listdir(place)
-    size = sum(file.st_size for file in _files(preserved, name).values() if file.st_nlink == 1)
-    spare = compared or any(_contained(preserved, name, other) for other in newer)
-    return Copy(name, max(0.0, now - _made(name, state.st_mtime)), size, spare)
-
-
-def _made(name: str, changed: float) -> float:
-    """When a copy was made, by its name; a mark in it changes the time of its folder."""
-    try:
-        return float(calendar.timegm(time.strptime(name[:16], STAMP)))
-    except ValueError:
-        return changed
-
-
-def _contained(preserved: int, old: str, new: str) -> bool:
-    """Whether a newer copy holds all that an older one does: the same files, append-only ones perhaps longer.
-
-    More than ``MOST_COMPARED`` is not read, since somebody waits: such copies go once their jobs were compared.
-    """
-    mine, theirs = _files(preserved, old), _files(preserved, new)
-    if sum(state.st_size for state in mine.values()) > MOST_COMPARED:
-        return False
-    for place, state in mine.items():
-        other = theirs.get(place)
-        grows = place[1].endswith(".incr.aof")
-        if other is None or other.st_size < state.st_size or (other.st_size != state.st_size and not grows):
-            return False
-    return bool(mine) and all(_begins_alike(preserved, (old, new), place) for place in mine)
-
-
-def _begins_alike(preserved: int, names: tuple[str, str], place: tuple[str, str]) -> bool:
-    with _held(preserved, names[0], place) as first, _held(preserved, names[1], place) as second:
-        one, other = os.fstat(first), os.fstat(second)
-        if (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino):
-            return True
-        while piece := os.read(first, _PIECE):
-            if os.read(second, len(piece)) != piece:
-                return False
-        return True
-
-
-@contextmanager
-def _held(preserved: int, name: str, place: tuple[str, str]) -> Iterator[int]:
-    """A file of a copy, for reading."""
-    with inside(preserved, name) as copy, _opened(copy, place[0]) as within, regular(within, place[1]) as file:
-        yield file
-
-
-def _remove(preserved: int, name: str) -> None:
-    """A copy and all in it; its folder is held, so that no other can be meant."""
-    shutil.rmtree(f"/proc/self/fd/{preserved}/{plain(name)}", ignore_errors=True)
 
 
 def described(kept: Any) -> str:

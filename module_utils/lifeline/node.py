@@ -21,16 +21,20 @@ from .acting import config_of_server, unit_of_server
 from .client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
 from .commands import bounded
 from .errors import LifelineError
-from .kept import Keeper, Policy, described, stamp
+from .kept import Keeper, described, stamp
 from .observe import data_files, node_view, unit_states
 from .observe.access import identity
 from .replicate import at_stake, replicaof
+from .retention import Policy
 from .snapshots import keep_snapshot
 from .surplus import surplus_between
 from .waiting import until
 
 # Seconds for which the way to a primary may be closed before the link is not waited for: a restart is shorter.
 REACH_S = 10.0
+
+# Seconds for which old copies are compared with newer ones, while the server waits to follow.
+COMPARE_S = 10.0
 
 _FOLLOWS = re.compile(r"\s*(replicaof|slaveof)\s", re.IGNORECASE)
 
@@ -379,7 +383,12 @@ class _Job:
         return target
 
     def _retain(self, keeper: Keeper) -> None:
-        self.dropped = keeper.retain(self.policy, time.time())
+        self.dropped, unknown = keeper.retain(self.policy, time.time(), min(COMPARE_S, max(0.0, self._left() / 2)))
+        self.warnings += [
+            f"The copy {path} stays: there was no time to see whether a newer one holds the same. Compare its jobs, or "
+            "remove it yourself."
+            for path in unknown
+        ]
         self.commands += [f"remove the copy {path}" for path in self.dropped]
 
     def _done(self) -> dict[str, Any]:

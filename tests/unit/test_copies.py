@@ -4,9 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lifeline import replicate
 from lifeline.errors import LifelineError
-from lifeline.kept import COMPARED, PRESERVE_DIR, Copy, Keeper, Policy, to_drop
+from lifeline.kept import PRESERVE_DIR, Keeper
 from lifeline.replicate import at_stake, replicaof
+from lifeline.retention import COMPARED, Copy, Policy, to_drop
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +91,7 @@ def test_A17_replicaof_is_sent_from_one_place() -> None:
 
 
 def spare(name: str, age_s: float, spare: bool = True, size: int = 100) -> Copy:
-    return Copy(name, age_s, size, spare)
+    return Copy(name, age_s, size, lambda: spare)
 
 
 DAY = 86400.0
@@ -143,10 +149,11 @@ def test_a_copy_that_a_newer_one_holds_may_go_and_one_with_jobs_of_its_own_may_n
     kept.keep_files("20261130T000000Z")
     kept.keep_files(data(tmp_path, "log and more") and "20261130T000100Z")
     kept.keep_files(data(tmp_path, "another log") and "20261130T000200Z")
-    gone = kept.retain(Policy(1, 30, 0), 2e9)
+    gone, unknown = kept.retain(Policy(1, 30, 0), 2e9, 10)
+    assert unknown == []
     assert [Path(path).name for path in gone] == ["20261130T000000Z"]
     (tmp_path / PRESERVE_DIR / "20261130T000100Z" / COMPARED).touch()
-    assert [Path(path).name for path in kept.retain(Policy(1, 30, 0), 2e9)] == ["20261130T000100Z"]
+    assert [Path(path).name for path in kept.retain(Policy(1, 30, 0), 2e9, 10)[0]] == ["20261130T000100Z"]
     assert os.listdir(tmp_path / PRESERVE_DIR) == ["20261130T000200Z"]
 
 
@@ -234,3 +241,118 @@ def test_a_folder_that_is_swapped_in_mid_copy_leads_nobody_out(tmp_path: Path) -
         thread.join()
     assert os.listdir(secret) == ["appendonly.aof.1.incr.aof"]
     assert (home / PRESERVE_DIR).stat().st_uid == 0 and (home / PRESERVE_DIR).stat().st_mode & 0o777 == 0o700
+
+
+NOBODY = (65534, 65534)
+ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root is lent")
+
+
+def of_nobody(home: Path) -> Path:
+    for path in (home, *home.rglob("*")):
+        os.chown(path, *NOBODY)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return home
+
+
+@ONLY_ROOT
+def test_B5_what_the_account_may_not_read_root_does_not_copy_for_it(tmp_path: Path) -> None:
+    """Before: root opened whatever bore a data file's name, also a second name of a file that the account may not read.
+
+    Now: a process with the account's rights opens each file, and the kernel decides.
+    """
+    home = of_nobody(data(tmp_path / "home"))
+    kept = Keeper(str(home), NOBODY)
+    path, size = kept.keep_files("20261130T000000Z")
+    assert size and (Path(path) / "dump.rdb").read_text() == "snapshot"
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "secret").chmod(0o600)
+    os.link(tmp_path / "secret", home / "other.rdb")
+    for make in (lambda: kept.keep_files("20261130T000100Z"), lambda: kept.keep_snapshot("x", "other.rdb", None)):
+        with pytest.raises(LifelineError, match=r"Permission denied \(other.rdb\); nothing was changed"):
+            make()
+    assert os.listdir(home / PRESERVE_DIR) == ["20261130T000000Z"]
+    assert (tmp_path / "secret").stat().st_nlink == 2
+
+
+@ONLY_ROOT
+def test_B5_a_file_that_is_swapped_by_its_account_is_its_own_or_none(tmp_path: Path) -> None:
+    """Before: as above.
+
+    Now: an account that swaps a file for a link while it is copied gets a copy of what it may read, or none.
+    """
+    home, secret = of_nobody(data(tmp_path / "home")), tmp_path / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    tmp_path.chmod(0o755)
+    attacker = (
+        "import os, sys\nos.chdir(sys.argv[1]); os.setgid(65534); os.setuid(65534); os.close(1)\nwhile True:\n"
+        "  os.symlink('../../secret', 'x'); os.rename('x', 'appendonly.aof.1.incr.aof')\n"
+        "  open('y', 'w').write('mine'); os.rename('y', 'appendonly.aof.1.incr.aof')\n"
+    )
+    swapping = subprocess.Popen([sys.executable, "-c", attacker, str(home / "appendonlydir")], stdout=subprocess.PIPE)
+    kept, made, end = Keeper(str(home), NOBODY), set(), time.monotonic() + 60
+    try:
+        assert swapping.stdout is not None and swapping.stdout.read() == b"", "it works as nobody now"
+        while len(made) < 5 and time.monotonic() < end:
+            with contextlib.suppress(LifelineError):
+                made.add(kept.keep_files(f"c{len(made)}")[0])
+    finally:
+        swapping.kill()
+        swapping.wait()
+    texts = [found.read_text() for path in made for found in Path(path).rglob("*.incr.aof")]
+    assert len(made) == 5 and set(texts) <= {"mine", "", "log"}
+
+
+@pytest.mark.parametrize("after_s", [60, 7200])
+def test_A20_what_a_killed_copy_left_is_removed_and_nothing_else(tmp_path: Path, after_s: float) -> None:
+    """Before: the half of a copy that a killed run left stayed for good, and took the room of the next.
+
+    Now: the next run removes it once no run can be working on it: a folder of its own, by its name; nothing else.
+    """
+    home = data(tmp_path)
+    child = os.fork()
+    if child == 0:
+        os.utime = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # in the middle of the first copied file
+        keeper(home).keep_files("20261130T000000Z")
+        os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    left = home / PRESERVE_DIR / ".part-20261130T000000Z"
+    assert list(left.iterdir())
+    others = [left.with_name(name) for name in (".part-mine", "part-20261130T000000Z", ".part-20261130T000001Zx")]
+    for other in others:
+        other.mkdir()
+    (link := left.with_name(".part-20261130T000002Z")).symlink_to(others[0])
+    (file := left.with_name(".part-20261130T000003Z")).touch()
+    for path in (left, *others, file):
+        os.utime(path, (time.time() - after_s,) * 2)
+    keeper(home).keep_files("20261130T000100Z")
+    assert left.exists() == (after_s < 3600)
+    assert all(path.exists() for path in (*others, link, file))
+
+
+@ONLY_ROOT
+def test_what_a_killed_copy_of_another_user_left_stays(tmp_path: Path) -> None:
+    home = data(tmp_path)
+    (left := home / PRESERVE_DIR / ".part-20261130T000000Z").mkdir(parents=True)
+    os.chown(left, *NOBODY)
+    os.utime(left, (0, 0))
+    keeper(home).keep_files("20261130T000100Z")
+    assert left.exists()
+
+
+@pytest.mark.parametrize(("seconds", "gone"), [(30.0, True), (0.0, False)])
+def test_A20_large_copies_are_compared_as_long_as_there_is_time(tmp_path: Path, seconds: float, gone: bool) -> None:
+    """Before: a copy of more than 64 MiB was not compared with newer ones, never removed, and nobody was told.
+
+    Now: it is compared for as long as the step has; what was not compared is said.
+    """
+    kept = keeper(data(tmp_path))
+    log = tmp_path / "appendonlydir" / "appendonly.aof.1.incr.aof"
+    os.truncate(log, 70 << 20)
+    kept.keep_files("20261130T000000Z")
+    with log.open("ab") as file:
+        file.write(b"more")
+    kept.keep_files("20261130T000100Z")
+    copy = kept.target("20261130T000000Z")
+    assert kept.retain(Policy(1, 30, 0), 2e9, seconds) == ([copy] if gone else [], [] if gone else [copy])
+    assert kept.retain(Policy(5, 1e9, 0), 2e9, 0.0) == ([], []), "what the policy leaves is not compared"
