@@ -71,13 +71,14 @@ def _heard(process: subprocess.Popen[bytes], waiting: selectors.BaseSelector, de
         left = deadline - time.monotonic()
         if left <= 0:
             raise subprocess.TimeoutExpired(process.args, 0)
+        ended = process.poll() is not None  # before the look: what it said last is there by then
         ready = waiting.select(min(left, QUIET_S))
         for key, _event in ready:
             data = os.read(key.fd, 65536)
             if not data:
                 waiting.unregister(key.fileobj)
             key.data.extend(data[: max(0, OUTPUT_BYTES - len(key.data))])
-        if not ready and process.poll() is not None:
+        if ended and not ready:
             break
     return kept
 

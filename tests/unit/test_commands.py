@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import ast
+import os
+import selectors
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Optional
 
 import pytest
 from lifeline import commands
@@ -104,3 +107,20 @@ def test_B9_a_child_that_is_left_behind_is_not_waited_for() -> None:
     started = time.monotonic()
     assert shell_script("sleep 30 & echo done").stdout == "done\n"
     assert time.monotonic() - started < 3
+
+
+def test_what_a_program_says_at_its_very_end_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy host the look at its pipes may end without a word just before it speaks and ends."""
+
+    class Late(selectors.DefaultSelector):
+        looks = 0
+
+        def select(self, timeout: Optional[float] = None) -> Any:
+            self.looks += 1
+            if self.looks == 1:
+                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+                return []
+            return super().select(timeout)
+
+    monkeypatch.setattr(selectors, "DefaultSelector", Late)
+    assert shell_script("echo word; echo trouble >&2").stdout == "word\n"
