@@ -79,6 +79,41 @@ else
     ln -s /sbin/init usr/local/sbin/lab-init
 fi
 
+# Ansible sends each module as a zip file, and Python compiles what comes in one anew for every task: most of a short
+# task's work. Root's Pythons here keep what they compiled, under the hash of its source.
+mkdir -p usr/lib/python3/dist-packages
+echo 'import lab_bytecode' >usr/lib/python3/dist-packages/lab-bytecode.pth
+cat >usr/lib/python3/dist-packages/lab_bytecode.py <<'PYTHON'
+import hashlib
+import marshal
+import os
+import sys
+import zipimport
+
+FOLDER = f"/var/cache/lab-bytecode/{sys.implementation.cache_tag}"
+
+
+def remembered(pathname, source, compiled=zipimport._compile_source):
+    file = os.path.join(FOLDER, hashlib.sha256(source).hexdigest())
+    try:
+        with open(file, "rb") as opened:
+            return marshal.load(opened)
+    except (OSError, ValueError, EOFError, TypeError):
+        code = compiled(pathname, source)
+    try:
+        os.makedirs(FOLDER, mode=0o700, exist_ok=True)
+        with open(f"{file}.{os.getpid()}", "wb") as opened:
+            marshal.dump(code, opened)
+        os.replace(opened.name, file)
+    except OSError:  # no room
+        pass
+    return code
+
+
+if os.geteuid() == 0:
+    zipimport._compile_source = remembered
+PYTHON
+
 # The list of packages, and the archives that roles are going to ask for, with what they depend on.
 cp /etc/resolv.conf etc/resolv.conf
 chroot . apt-get --quiet update
