@@ -16,7 +16,11 @@ PLAYBOOKS = $(wildcard *.yml playbooks/*.yml)
 # .cache/bin holds a redis-server where only Debian's redis-tools is installed.
 export PATH := $(BIN):$(CURDIR)/.cache/bin:$(PATH):/usr/sbin:/sbin
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-export PYTHONDONTWRITEBYTECODE := 1
+# Compiled once, outside the tree: only modules may lie in library/.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
+
+# What `make test` lists at its end.
+SLOWEST := --durations=20 --durations-min=1
 
 say = printf '\n== %s\n'
 
@@ -37,7 +41,7 @@ lock: $(READY) ## Pin the newest versions that pyproject.toml allows, one file f
 
 .PHONY: test
 test: $(READY) ## Everything below up to molecule, and how long each part took
-	@$(PYTHON) tests/tools/parts.py lint,unit,integration,sanity,newest molecule,faults-ci
+	@$(PYTHON) tests/tools/parts.py molecule integration lint,unit,sanity,newest,faults-ci
 
 .PHONY: lint
 lint: $(READY) ## Linters, types, syntax of playbooks, documentation of modules and roles
@@ -68,12 +72,12 @@ syntax: $(READY)
 .PHONY: unit
 unit: $(READY) ## Pure functions, and rules that the repository keeps
 	@$(say) "Unit tests"
-	@pytest tests/unit
+	@pytest $(SLOWEST) tests/unit
 
 .PHONY: integration
 integration: $(READY) ## Modules against real redis-server processes, with the oldest and newest redis-py
 	@$(say) "Integration tests"
-	@pytest -n 2 tests/integration
+	@pytest $(SLOWEST) -n 2 tests/integration
 
 .PHONY: sanity
 sanity: $(READY) ## ansible-test sanity on the modules, as a throw-away collection

@@ -125,7 +125,7 @@ class Modules:
             text=True,
             timeout=timeout,
             check=False,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONPYCACHEPREFIX": str(CACHE / "pycache")},
         )  # fmt: skip
         lines = done.stdout.strip().splitlines()
         assert lines, f"{name} printed nothing; stderr:\n{done.stderr}"

@@ -25,6 +25,9 @@ LEFT_OUT = re.compile(r"^left out: .*")
 #: What failed, in pytest's short summary and in ``scenarios.py``'s words: said again where a cut log still shows it.
 FAILURE = re.compile(r"^(FAILED|FAIL|ERROR|went wrong:) .*")
 FAILURES_SHOWN = 12
+#: pytest's list of durations.
+DURATION = re.compile(r"^([\d.]+)s (call|setup|teardown) +(\S+)")
+SLOWEST_SHOWN = 20
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Part:
     seconds: float
     lines: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    slow: list[tuple[float, str]] = field(default_factory=list)
 
 
 def row(names: str, mark: bool) -> list[Part]:
@@ -46,23 +50,28 @@ def row(names: str, mark: bool) -> list[Part]:
 def run(name: str, mark: str = "") -> Part:
     """Run ``make name``, show its output as it comes with ``mark`` in front, and keep the lines worth repeating."""
     started = time.monotonic()
-    kept: list[str] = []
-    failures: list[str] = []
+    part = Part(name, 0, 0.0)
     with subprocess.Popen(
         ["make", name], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout
         for line in process.stdout:
             print(f"{mark}{line}", end="", flush=True)
-            text = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()
-            closing = CLOSING.match(text)
-            if closing:
-                kept.append(closing[1] or closing[3])
-            elif LEFT_OUT.match(text):
-                kept.append(text)
-            elif FAILURE.match(text):
-                failures.append(text[:1500])
-    return Part(name, process.returncode, time.monotonic() - started, kept, failures)
+            keep(part, re.sub(r"\x1b\[[0-9;]*m", "", line).strip())
+    part.code, part.seconds = process.returncode, time.monotonic() - started
+    return part
+
+
+def keep(part: Part, line: str) -> None:
+    """Note what of a line is worth repeating."""
+    if closing := CLOSING.match(line):
+        part.lines.append(closing[1] or closing[3])
+    elif LEFT_OUT.match(line):
+        part.lines.append(line)
+    elif FAILURE.match(line):
+        part.failures.append(line[:1500])
+    elif duration := DURATION.match(line):
+        part.slow.append((float(duration[1]), f"{duration[3]} ({duration[2]})"))
 
 
 def main(rows: list[str]) -> int:
@@ -73,14 +82,17 @@ def main(rows: list[str]) -> int:
     for part in parts:
         if part.code and part.failures:
             print(f"\n== {part.name}: what failed", *part.failures[-FAILURES_SHOWN:], sep="\n")
+    print(f"\n== The slowest {SLOWEST_SHOWN} tests")
+    for seconds, test in sorted((entry for part in parts for entry in part.slow), reverse=True)[:SLOWEST_SHOWN]:
+        print(f"{seconds:7.1f} s   {test}")
     print("\n== Summary")
     for part in parts:
-        minutes, seconds = divmod(round(part.seconds), 60)
+        minutes, rest = divmod(round(part.seconds), 60)
         outcome = "ok" if part.code == 0 else "FAILED"
-        print(f"{part.name:<12} {outcome:<7} {minutes:>3} min {seconds:02d} s   {'; '.join(part.lines)}".rstrip())
+        print(f"{part.name:<12} {outcome:<7} {minutes:>3} min {rest:02d} s   {'; '.join(part.lines)}".rstrip())
     failed = sum(part.code != 0 for part in parts)
-    minutes, seconds = divmod(round(time.monotonic() - started), 60)
-    print(f"{'all':<12} {'FAILED' if failed else 'ok':<7} {minutes:>3} min {seconds:02d} s")
+    minutes, rest = divmod(round(time.monotonic() - started), 60)
+    print(f"{'all':<12} {'FAILED' if failed else 'ok':<7} {minutes:>3} min {rest:02d} s")
     print(f"\nmake test: {len(parts) - failed} passed, {failed} failed")
     return int(failed > 0)
 
