@@ -47,7 +47,7 @@ def without_servers(estate: str) -> str:
     """Why nothing can be said of an estate whose servers are in no group."""
     return (
         f"Estate {estate} has no server in this inventory: the group that redis_group_servers names has no host of it. "
-        "Correct that variable, or put the servers into the group."
+        "Nothing was changed. Correct that variable, or put the servers into the group."
     )
 
 

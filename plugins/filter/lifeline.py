@@ -69,6 +69,7 @@ class FilterModule:
         return {
             "lifeline_estate": estate.members,
             "lifeline_hosts": play_hosts,
+            "lifeline_without_servers": estate.without_servers,
             "lifeline_evidence": said,
             "lifeline_endpoints": estate.endpoints,
             "lifeline_lock_name": url.lock_name,
