@@ -67,6 +67,11 @@ find_python() {
   die "no Python 3.11 or later is on this machine; install one, or name it in LIFELINE_PYTHON"
 }
 
+# What makes an environment anew empties the folder first, and would follow the link to do so.
+if [ -L "$venv" ]; then
+  die "$venv is a symbolic link to $(readlink "$venv"), which would be emptied: remove the link, or work where that folder is"
+fi
+
 missing=()
 if command -v dpkg-query >/dev/null; then
   for package in "${packages[@]}"; do

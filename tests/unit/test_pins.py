@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 
 import install
 import pytest
@@ -33,3 +35,19 @@ def test_a_list_is_installed_with_its_digests_only(monkeypatch: pytest.MonkeyPat
     install.install("python", "constraints/python3.11.txt")
     assert {"--require-hashes", "--no-deps"} <= set(commands[0])
     assert all("--no-index" in command or "check" in command for command in commands[1:])
+
+
+def test_an_environment_behind_a_link_is_not_emptied(tmp_path: Path) -> None:
+    """Before: setup.sh with a linked .venv, as in a second work tree, emptied the environment that the link led to."""
+    (tmp_path / "theirs" / "bin").mkdir(parents=True)
+    link = tmp_path / "venv"
+    link.symlink_to(tmp_path / "theirs")
+    # Should it go on all the same, then not to this machine's packages.
+    environment = {"PATH": "/usr/bin:/bin", "LIFELINE_PYTHON": "/bin/false"}
+    done = subprocess.run(
+        ["bash", str(ROOT / "tests/tools/setup.sh"), str(link)],
+        env=environment, capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{link} is a symbolic link to {tmp_path / 'theirs'}" in done.stderr
+    assert (tmp_path / "theirs" / "bin").is_dir() and link.is_symlink()
