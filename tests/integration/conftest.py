@@ -45,5 +45,5 @@ def redis_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Ser
 def run_module(request: pytest.FixtureRequest) -> Modules:
     """Runs a module of library/ in a process of its own."""
     if request.param == "oldest":
-        return Modules(environment("redis-py-oldest", OLDEST), OLDEST[0])
+        return Modules(environment(OLDEST), OLDEST[0])
     return Modules(Path(sys.executable), "newest")

@@ -18,7 +18,7 @@ import pytest
 import redis
 import yaml
 from lifeline import acl
-from modules import ROOT, environment
+from modules import ROOT, RQ_USED, environment
 from servers import Server, Servers, wait_for
 
 PASSWORD = "secret#1"
@@ -83,8 +83,7 @@ def run_rq(interpreter: Path, server: Server) -> None:
 
 @pytest.mark.parametrize("version", ["rq-1.16", "rq-newest"])
 def test_application_runs_rq_and_sessions(server: Server, version: str) -> None:
-    old = ("rq==1.16.2", "redis==4.6.0")
-    run_rq(environment("rq-1.16", old) if version == "rq-1.16" else Path(sys.executable), server)
+    run_rq(environment(RQ_USED) if version == "rq-1.16" else Path(sys.executable), server)
     # Newer redis-py introduces itself with a command that Redis 7.0 has not got, and goes on when it is refused.
     assert [one for one in denials(server) if "setinfo" not in one] == []
 

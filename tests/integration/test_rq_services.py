@@ -19,7 +19,7 @@ from typing import Any, Optional
 import pytest
 from lifeline.observe.posture.server import jobs
 from lifeline.units import SUSPENDED
-from modules import Modules, environment
+from modules import RQ_COMMANDS, Modules, environment
 from redis import Redis
 from servers import Server, Servers, free_port, wait_for
 
@@ -154,7 +154,7 @@ class Host:
         self.write({**self.read(), name: unit})
 
     def add_worker(self, name: str = WORKER) -> None:
-        python = environment("rq-1.16", ("rq==1.16.2", "redis==5.2.1", "click<8.2"))
+        python = environment(RQ_COMMANDS)
         self.add(name, str(python), "-m", "rq.cli", "worker", "--url", self.url, "orchestrator")
 
     def add_web(self) -> dict[str, Any]:

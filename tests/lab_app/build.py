@@ -33,7 +33,7 @@ def sources() -> list[Path]:
 def release(python: str) -> str:
     """A hash of everything that decides what the archive holds."""
     digest = hashlib.sha256(f"{python} {platform.machine()}".encode())
-    for path in (Path(__file__), HERE / "requirements.txt", *sources()):
+    for path in (Path(__file__), HERE / "locked.txt", *sources()):
         digest.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -41,7 +41,16 @@ def release(python: str) -> str:
 def fetch(python: str, target: Path) -> None:
     """The packages for that Python and this architecture, whichever Python this is."""
     argv = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    argv += ["--target", str(target), "--requirement", str(HERE / "requirements.txt"), "--only-binary", ":all:"]
+    argv += [
+        "--target",
+        str(target),
+        "--requirement",
+        str(HERE / "locked.txt"),
+        "--require-hashes",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+    ]
     argv += ["--python-version", python, "--implementation", "cp", "--platform", f"manylinux2014_{platform.machine()}"]
     subprocess.run(argv, check=True)
 

@@ -22,6 +22,25 @@ CACHE = ROOT / ".cache"
 # The oldest redis-py that a supported distribution ships (Debian 12).
 OLDEST = ("redis==4.3.4",)
 
+# RQ's releases, each with the redis-py that its users run it with.
+RQ = {
+    "1.10.1": "4.3.4",
+    "1.13.0": "4.3.4",
+    "1.16.2": "5.0.8",
+    "2.0.0": "5.2.1",
+    "2.6.1": "7.1.0",
+    "2.12.0": "8.1.0",
+    "3.0.0": "8.1.0",
+}
+# The oldest RQ that 1.16's users have, and the newest that runs its command line.
+RQ_USED, RQ_COMMANDS = ("rq==1.16.2", "redis==4.6.0"), ("rq==1.16.2", "redis==5.2.1", "click==8.1.8")
+
+# What tests make environments of, beside their own.
+ENVIRONMENTS = (
+    OLDEST, ("redis==5.0.8",), ("redis==7.1.0",), RQ_USED, RQ_COMMANDS,
+    *((f"rq=={version}", f"redis=={library}") for version, library in RQ.items()),
+)  # fmt: skip
+
 # A module is started as on a host, less the packing: ansible.module_utils is the controller's, with ours beside it.
 # Only module_utils of ansible-core is put on the path, since a host has nothing else of it either.
 STARTER = """
@@ -35,17 +54,24 @@ runpy.run_path(library, run_name="__main__")
 """
 
 
-def environment(name: str, requirements: tuple[str, ...], python: str = sys.executable) -> Path:
+def locked(requirements: tuple[str, ...]) -> Path:
+    """All that ``requirements`` take, with its digests: a file that `make lock` writes for each of ENVIRONMENTS."""
+    return ROOT / "constraints" / "environments" / f"{'+'.join(requirements).replace('==', '-')}.txt"
+
+
+def environment(requirements: tuple[str, ...], python: str = sys.executable) -> Path:
     """The interpreter of a cached virtual environment that has ``requirements``; made at the first call."""
-    text = "\n".join((python, sys.version, *requirements))
-    home = CACHE / "venvs" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+    pins = locked(requirements)
+    text = "\n".join((python, sys.version, pins.read_text()))
+    home = CACHE / "venvs" / f"{pins.stem}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     interpreter, stamp = home / "bin" / "python", home / "complete"
     home.parent.mkdir(parents=True, exist_ok=True)
     with (home.parent / f"{home.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may want it at once
         if not stamp.exists():
             venv.create(home, with_pip=True, clear=True)
-            subprocess.run([interpreter, "-m", "pip", "install", "--quiet", *requirements], check=True)
+            take = ("--require-hashes", "--no-deps", "--requirement", pins)
+            subprocess.run([interpreter, "-m", "pip", "install", "--quiet", *take], check=True)
             stamp.touch()
     return interpreter
 

@@ -17,25 +17,16 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from lifeline.errors import LifelineError
 from lifeline.rq import hold, info, options, requeue
 from modules import ROOT, environment
+from modules import RQ as VERSIONS
 from servers import Server
 
-# Each with the redis-py that its users run it with.
-VERSIONS = {
-    "1.10.1": "4.3.4",
-    "1.13.0": "4.3.4",
-    "1.16.2": "5.0.8",
-    "2.0.0": "5.2.1",
-    "2.6.1": "7.1.0",
-    "2.12.0": "8.1.0",
-    "3.0.0": "8.1.0",
-}
 DRIVER = ROOT / "tests" / "tools" / "rq_driver.py"
 
 
 @cache
 def interpreter(version: str) -> Path:
     """The Python of an environment that has this RQ; made when it is missing, fails when that fails."""
-    found: Path = environment(f"rq-{version}", (f"rq=={version}", f"redis=={VERSIONS[version]}"))
+    found: Path = environment((f"rq=={version}", f"redis=={VERSIONS[version]}"))
     return found
 
 

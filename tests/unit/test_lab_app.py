@@ -118,7 +118,7 @@ def test_the_release_changes_with_the_application_and_with_python(
     source = tmp_path / "orchestrator" / "web.py"
     source.parent.mkdir()
     source.write_text("one")
-    (tmp_path / "requirements.txt").write_text("rq")
+    (tmp_path / "locked.txt").write_text("rq")
     before = build.release("3.11")
     monkeypatch.setattr(build, "HERE", tmp_path)
     monkeypatch.setattr(build, "__file__", str(tmp_path / "build.py"))

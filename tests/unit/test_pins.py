@@ -10,9 +10,39 @@ from pathlib import Path
 
 import install
 import pytest
-from modules import ROOT
+from modules import ENVIRONMENTS, ROOT, locked
 
 FILES = sorted((ROOT / "constraints").glob("*.txt"))
+# A release, for which Pythons, and the digests of its files.
+PIN = re.compile(r"^([\w.-]+==\S+?)(?: ; [^\\\n]+)?((?: \\\n +--hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
+OTHERS = {locked(requirements): requirements for requirements in ENVIRONMENTS}
+
+
+def pinned(path: Path) -> set[str]:
+    """The releases of a list in which everything has its digests."""
+    text = path.read_text()
+    found = [name for name, _digests in PIN.findall(text)]
+    assert len(found) == len([line for line in text.splitlines() if not line.startswith(("#", " "))]) > 1
+    return set(found)
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+def test_B14_environments_of_tests_are_pinned_with_digests_too(path: Path) -> None:
+    """Before: redis-py and RQ of the tests' environments were installed by version, what they need in any version.
+
+    Now: each has its list with digests, which `make lock` writes, as has the lab's application.
+    """
+    assert set(OTHERS[path]) <= pinned(path)
+
+
+def test_no_list_of_an_environment_is_left_behind() -> None:
+    assert set(OTHERS) == set((ROOT / "constraints" / "environments").iterdir())
+
+
+def test_B14_the_labs_application_is_pinned_with_digests() -> None:
+    home = ROOT / "tests" / "lab_app"
+    wanted = re.findall(r"^([\w-]+)[><=]", (home / "requirements.txt").read_text(), re.MULTILINE)
+    assert set(wanted) <= {name.partition("==")[0] for name in pinned(home / "locked.txt")}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

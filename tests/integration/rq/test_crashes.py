@@ -123,7 +123,7 @@ def test_a_server_that_is_killed_leaves_nothing_half_done(fsync, redis_server, t
 def test_a_lost_reply_is_looked_up_not_done_again(library, client, server):
     ids = seed(client, 300)
     wire = Wire(server.port)
-    python = sys.executable if library == "newest" else environment(library.replace("==", "-"), (library,))
+    python = sys.executable if library == "newest" else environment((library,))
     wire.cut_reply_to(b'"action": "move"', after=3)
     result = Modules(python, library)("rq_requeue", {
         "login_host": "127.0.0.1", "login_port": wire.port, "queues": ["default"], "all_jobs": True, "batch_size": 20
