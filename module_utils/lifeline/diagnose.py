@@ -24,6 +24,9 @@ from .topology import BLIND, agreement
 
 DIAGNOSIS_VERSION = 1
 
+# Sections that hosts could not look at, of all hosts.
+MOST_UNSEEN = 100
+
 # Options of the module redis_diagnose.
 OPTIONS: dict[str, Any] = {
     "service": {"type": "str"},
@@ -88,7 +91,8 @@ class Diagnosis:
 
     ``outage_began``: when the trouble that shows began; ``promoted_at``: when a replica last became a primary, by the
     logs. Both are seconds since 1970, None where nothing tells. ``parties``: who says what of whom (``parties.py``).
-    ``unjudged``: ids of causes that could not be judged, which is a fault of Lifeline's.
+    ``unjudged``: ids of causes that could not be judged, which is a fault of Lifeline's. ``unseen``: what hosts could
+    not look at in time, and why: nothing found there is no proof that nothing is there.
     """
 
     version: int
@@ -103,6 +107,7 @@ class Diagnosis:
     promoted_at: Optional[float]
     parties: dict[str, Any] = field(default_factory=dict)
     unjudged: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for reports and for Ansible."""
@@ -153,7 +158,16 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
         promoted_at=_promoted_at(case),
         parties=parties(case),
         unjudged=unjudged,
+        unseen=_unseen(case),
     ).as_dict()
+
+
+def _unseen(case: Case) -> list[str]:
+    found = []
+    for name, host in case.hosts.items():
+        told = host.section("errors")
+        found += [f"{name}: {clean_text(str(section))} ({told.text(str(section))})" for section in told.plain]
+    return found[:MOST_UNSEEN]
 
 
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -74,6 +75,24 @@ def test_a_script_that_blocks_is_named_at_once(redis_server: Servers, run_module
     server.client().script_kill()
     assert evidence["nodes"]["n1"]["error"].startswith("busy")
     assert evidence["logs"]["server"]["groups"]["slow_script"]["count"] == 1
+
+
+def test_a_journal_that_takes_too_long_is_named_and_costs_no_other_log(
+    redis_server: Servers, run_module: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy host: nothing read is not nothing found."""
+    slow = tmp_path / "journalctl"
+    slow.write_text("#!/bin/sh\nexec sleep 30\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    server = redis_server()
+    wanted = full(server, units=["redis-server.service"], server_log=str(server.directory / "log"))
+    evidence = run_module("redis_health", wanted)["evidence"]
+    late = {"logs.journal", "logs.kernel"}
+    assert {name for name in evidence["errors"] if name.startswith("logs")} == late
+    assert all("journalctl did not end within 1 s" in evidence["errors"][name] for name in late)
+    assert set(evidence["logs"]) == {"server", "sentinel_journal"}
+    assert evidence["logs"]["server"]["groups"]["ready"]["count"] == 1
 
 
 def test_slow_commands_and_refusals_keep_their_data_to_themselves(redis_server: Servers, run_module: Modules) -> None:

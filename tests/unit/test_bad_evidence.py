@@ -28,7 +28,7 @@ from lifeline.observe import logs, processes, server, system
 from lifeline.observe.estate import fields, parse_info, parse_sentinel
 from lifeline.observe.files import parse_config
 from lifeline.observe.units import parse_units
-from lifeline.report import diagnoses_text, diagnosis_text
+from lifeline.report import diagnoses_text, diagnosis_text, outcome_text
 from lifeline.report.html import diagnosis_page
 from lifeline.report.markdown import diagnosis_markdown
 
@@ -320,3 +320,19 @@ def test_no_reply_makes_a_parser_stumble(reply: Any, replies: list[Any]) -> None
         json.dumps(parse_sentinel(replies))
     except CONNECTION_ERRORS:
         assert any(isinstance(answer, CONNECTION_ERRORS) for answer in replies)
+
+
+@pytest.mark.parametrize("why", ["TimeoutError: journalctl did not end within 2 s", *HOSTILE])
+def test_what_no_host_could_look_at_in_time_is_told_in_every_report(why: str) -> None:
+    estate = copy.deepcopy(ESTATE)
+    estate["evidence"][1]["errors"] = {"logs.journal": why}
+    said = diagnose(estate)
+    check(said)
+    (unseen,) = said["unseen"]
+    assert unseen.startswith(f"{estate['evidence'][1]['host']}: logs.journal (")
+    for told in (diagnosis_text(said), diagnosis_markdown(said), diagnosis_page(said)):
+        assert "Not seen" in told and "logs.journal" in told
+    assert said["verdict"] == HEALTHY
+    assert diagnose(ESTATE)["unseen"] == []
+    told = outcome_text("redis", said, said, 9.0, {"write_through": "x"})
+    assert len([line for line in told if line.startswith("Not seen: ") and "logs.journal" in line]) == 1

@@ -194,12 +194,13 @@ def test_of_a_long_journal_the_newest_lines_are_read(monkeypatch: pytest.MonkeyP
         f"{now - 600 + number * 0.5:.6f} redis1 redis-server[7]: *** FATAL CONFIG FILE ERROR" for number in range(1200)
     ]
 
-    def journalctl(argv: list[str]) -> str:
+    def journalctl(argv: list[str], _seconds: float) -> subprocess.CompletedProcess[str]:
         most = int(next(word for word in argv if word.startswith("-n"))[2:])
-        return "\n".join((journal[::-1] if "--reverse" in argv else journal)[:most])
+        lines = (journal[::-1] if "--reverse" in argv else journal)[:most]
+        return subprocess.CompletedProcess(argv, 0, "\n".join(lines), "")
 
-    monkeypatch.setattr(logs, "output", journalctl)
-    found = logs.journal_groups(["redis-server.service"], now - 900, str)
+    monkeypatch.setattr(logs.commands, "bounded", journalctl)
+    found = logs.journal_groups(["redis-server.service"], now - 900, str, 2.0)
     group = found["groups"]["config_fatal"]
     assert group["count"] == logs.JOURNAL_LINES and now - group["last"] < 1
     assert group["first"] < group["last"]

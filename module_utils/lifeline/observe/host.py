@@ -45,6 +45,9 @@ from .values import number
 # Seconds that sections get beyond their own limits, before they are given up.
 SPARE_S = 0.5
 
+# How the sections of single logs are called, each by its source.
+LOG = "logs."
+
 # In the evidence of a URL: the machine that looked has nothing to do with the server.
 _NO_HOST = {"managed": True, "disk": {}, "platform": {}}
 
@@ -102,6 +105,8 @@ def _with_sections(
 ) -> dict[str, Any]:
     """Each section waits for two answers in a row at most, and ends by itself then."""
     found, errors = side_by_side(sections, patience * 2 + SPARE_S)
+    if any(name.startswith(LOG) for name in sections):
+        found["logs"] = {name[len(LOG) :]: found.pop(name) for name in list(found) if name.startswith(LOG)}
     merged = {**found.pop("views", {}), **found.pop("holdings", {})}
     return {**known, **found, **merged, "errors": errors, "took_s": round(time.monotonic() - started, 3)}
 
@@ -150,7 +155,7 @@ def _sections(
     sections: dict[str, Section] = {
         "system": lambda: system.look(paths),
         "processes": lambda: processes.of_units(brief["units"]),
-        "logs": lambda: _logs(params, since, redact),
+        **_logs(params, since, redact),
         **_network(params, used),
     }
     own = _own(params, "nodes")
@@ -226,16 +231,18 @@ def _jobs(
     return jobs.look(where, login, database, params["key_prefix"], params["session_keys"], closer)
 
 
-def _logs(params: Mapping[str, Any], since: float, redact: Redactor) -> dict[str, Any]:
-    units = list(params["units"])
+def _logs(params: Mapping[str, Any], since: float, redact: Redactor) -> dict[str, Section]:
+    """Each log is a look of its own: one that takes too long is named, and costs none of the others."""
+    units, patience = list(params["units"]), params["patience"]
     sentinels = [unit for unit in units if "sentinel" in unit]
-    found = {
-        "journal": logs.journal_groups([unit for unit in units if unit not in sentinels], since, redact),
-        "sentinel_journal": logs.journal_groups(sentinels, since, redact),
-        "kernel": logs.kernel_groups(since, redact),
+    servers = [unit for unit in units if unit not in sentinels]
+    sections: dict[str, Section] = {
+        "journal": lambda: logs.journal_groups(servers, since, redact, patience),
+        "sentinel_journal": lambda: logs.journal_groups(sentinels, since, redact, patience),
+        "kernel": lambda: logs.kernel_groups(since, redact, patience),
     }
     if params["server_log"]:
-        found["server"] = logs.file_groups(params["server_log"], since, redact)
+        sections["server"] = lambda: logs.file_groups(params["server_log"], since, redact)
     if params["sentinel_log"]:
-        found["sentinel"] = logs.file_groups(params["sentinel_log"], since, redact)
-    return found
+        sections["sentinel"] = lambda: logs.file_groups(params["sentinel_log"], since, redact)
+    return {f"{LOG}{source}": section for source, section in sections.items()}

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import time
 from datetime import datetime
 from typing import Any, Callable, Iterable, Iterator, Optional
 
-from .. import reading
-from .shell import output
+from .. import commands, reading
 
 # A log costs no more than its tail, however long it is.
 TAIL_BYTES = 1 << 20
@@ -146,26 +146,31 @@ def _moment(text: str, milliseconds: str, default: float) -> float:
         return default
 
 
-def journal_groups(units: Iterable[str], since: float, redact: Callable[[str], str]) -> dict[str, Any]:
-    """The same of some units' journal."""
+def journal_groups(units: Iterable[str], since: float, redact: Callable[[str], str], seconds: float) -> dict[str, Any]:
+    """The same of some units' journal. Raises TimeoutError when it takes longer than ``seconds``."""
     names = [word for unit in units for word in ("-u", unit)]
-    return _journal(names, since, redact) if names else {"groups": {}, "last": []}
+    return _journal(names, since, redact, seconds) if names else {"groups": {}, "last": []}
 
 
-def kernel_groups(since: float, redact: Callable[[str], str]) -> dict[str, Any]:
-    """The same of the kernel's messages, where this host may read them."""
-    return _journal(["-k"], since, redact)
+def kernel_groups(since: float, redact: Callable[[str], str], seconds: float) -> dict[str, Any]:
+    """The same of the kernel's messages, where this host may read them. Raises TimeoutError as well."""
+    return _journal(["-k"], since, redact, seconds)
 
 
-def _journal(which: list[str], since: float, redact: Callable[[str], str]) -> dict[str, Any]:
-    """Groups of the newest lines.
+def _journal(which: list[str], since: float, redact: Callable[[str], str], seconds: float) -> dict[str, Any]:
+    """Groups of the newest lines. A journal that was not read to its end is not one in which nothing stands.
 
     With ``--since``, journalctl of systemd 252 counts ``-n`` from the oldest line on, and a server that ends again and
     again fills that within minutes (measured: 2,176 lines in 15 minutes); with ``--reverse`` from the newest.
     """
     argv = ["journalctl", "--no-pager", "--quiet", "-o", "short-unix", "--reverse", f"--since=@{int(since)}"]
-    newest_first = list(_journal_lines(output([*argv, f"-n{JOURNAL_LINES}", *which])))
-    return group(newest_first[::-1], since, redact)
+    try:
+        text = commands.bounded([*argv, f"-n{JOURNAL_LINES}", *which], seconds).stdout
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"journalctl did not end within {seconds:g} s") from error
+    except OSError:  # a host without systemd
+        text = ""
+    return group(list(_journal_lines(text))[::-1], since, redact)
 
 
 def _journal_lines(text: str) -> Iterator[tuple[float, str]]:

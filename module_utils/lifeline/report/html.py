@@ -75,6 +75,7 @@ def diagnosis_page(diagnosis: Mapping[str, Any]) -> str:
         _looks(diagnosis),
         _plan(diagnosis["plan"]),
         _unjudged(diagnosis["unjudged"]),
+        _unseen(words.unseen(diagnosis, 20)),
     ]
     footer = (
         "<footer>Written by Lifeline's diagnose.yml, which changes nothing. The evidence lies beside this page as "
@@ -206,3 +207,7 @@ def _unjudged(causes: Sequence[str]) -> str:
         "<h2>Not judged</h2><p>The evidence is so odd that these causes could not be judged; please report it with "
         f"evidence.json: {escaped(words.names(causes, 20))}.</p>"
     )
+
+
+def _unseen(parts: str) -> str:
+    return f"<h2>Not seen</h2><p>{escaped(parts)}.</p>" if parts else ""

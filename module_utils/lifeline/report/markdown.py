@@ -47,6 +47,9 @@ def diagnosis_markdown(diagnosis: Mapping[str, Any]) -> str:
     ]
     if diagnosis["unjudged"]:
         parts.append(f"Not judged, since the evidence is so odd: {escaped(words.names(diagnosis['unjudged'], 20))}.")
+    unseen = words.unseen(diagnosis, 20)
+    if unseen:
+        parts.append(f"Not seen: {escaped(unseen)}.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -65,6 +65,7 @@ def diagnosis_text(diagnosis: Mapping[str, Any], reports: Sequence[str] = ()) ->
         lines += ["", *(_wrapped("Note: ", f"{words.heading(note)}: {note['remedy']}") for note in notes)]
     if diagnosis["unjudged"]:
         lines += _field("Not judged", f"{words.names(diagnosis['unjudged'])}: the evidence is odd; please report it")
+    lines += _field("Not seen", words.unseen(diagnosis))
     page = [path for path in reports if path.endswith(".html")] or list(reports[:1])
     if page:
         lines += ["", f"Report: {page[0]}"]
@@ -136,6 +137,8 @@ def outcome_text(
     lines += _facts(facts)
     if _primary_was_hit(first, last):
         lines += (facts.get("jobs") or {}).get("gone") or []
+    if last.get("unseen"):
+        lines.append(f"Not seen: {words.unseen(last)}.")
     if first["plan"].get("loss"):
         lines.append(f"Possible loss: {first['plan']['loss']}")
     todo = [*plan["todo"], *((facts.get("jobs") or {}).get("todo") or ())]

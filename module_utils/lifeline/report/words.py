@@ -40,6 +40,12 @@ def names(everybody: Sequence[str], shown: int = NAMES) -> str:
     return f"{', '.join(everybody[: shown - 1])} and {len(everybody) - shown + 1} more"
 
 
+def unseen(diagnosis: Mapping[str, Any], shown: int = NAMES) -> str:
+    """What could not be looked at in time, in one line; empty where everything was."""
+    parts = diagnosis.get("unseen") or ()
+    return f"{names(parts, shown)}. More time: diagnose.yml -e diagnose_patience=10" if parts else ""
+
+
 def count(number: int, what: str) -> str:
     """``1 step``, ``2 steps``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
