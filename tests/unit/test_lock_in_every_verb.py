@@ -115,7 +115,7 @@ def test_A13_a_change_without_the_lock_would_be_found() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "playbooks/provision.yml", "roles/redis_compliance/tasks/mend.yml", "roles/redis_recovery/tasks/remedies.yml",
+        "playbooks/provision.yml", "roles/redis_compliance/tasks/mend.yml", "roles/redis_recovery/tasks/main.yml",
         "roles/redis_recovery/tasks/verify.yml", "roles/redis_switchover/tasks/batch.yml",
         "roles/redis_server/tasks/restart_one.yml",
         "roles/redis_switchover/tasks/main.yml", "roles/redis_switchover/tasks/read_step.yml",
@@ -124,7 +124,7 @@ def test_A13_a_change_without_the_lock_would_be_found() -> None:
 def test_A13_what_may_take_long_renews_the_lock_between_its_steps(path: str) -> None:
     """Before: no run renewed its lock, so that another control node took it after an hour.
 
-    Now: it is renewed between roles, before a round's steps, after it has waited, before each restart of a server and each batch of hosts.
+    Now: it is renewed between roles, after a round's steps, before each restart of a server and each batch of hosts.
     """
     text = (ROOT / path).read_text()
     steps = {"playbooks/provision.yml": 4, "roles/redis_compliance/tasks/mend.yml": 4}.get(path, 1)
