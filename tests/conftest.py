@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,6 +18,11 @@ os.environ["PATH"] = f"{ROOT / '.cache' / 'bin'}:{os.environ['PATH']}:/usr/sbin:
 
 for directory in (ROOT / "tests" / "tools", ROOT / "module_utils"):
     sys.path.insert(0, str(directory))
+
+
+# How long one example takes is the machine's affair: on a busy one it is no fault.
+settings.register_profile("lifeline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lifeline")
 
 
 @pytest.fixture(scope="session")
