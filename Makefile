@@ -44,14 +44,7 @@ test: $(READY) ## Everything below up to molecule, and how long each part took
 	@$(PYTHON) tests/tools/parts.py molecule integration lint,unit,sanity,newest,faults-ci
 
 .PHONY: lint
-lint: $(READY) ## Linters, types, syntax of playbooks, documentation of modules and roles
-	@$(say) "ruff: Python style and mistakes"
-	@ruff check . && ruff format --check .
-	@$(say) "mypy --strict: types"
-	@mypy -p lifeline
-	@mypy plugins tests/tools
-	@$(say) "yamllint"
-	@yamllint --strict .
+lint: style types yaml ## Linters, types, syntax of playbooks, documentation of modules and roles
 	@$(say) "ansible-lint: profile production, nothing skipped"
 	@ansible-lint --nocolor -q
 	@$(say) "ansible-config: ansible.cfg has only settings that exist"
@@ -59,6 +52,18 @@ lint: $(READY) ## Linters, types, syntax of playbooks, documentation of modules 
 	@$(MAKE) syntax
 	@$(say) "ansible-doc: every module and role renders"
 	@$(PYTHON) tests/tools/render_docs.py
+
+.PHONY: style types yaml
+style: $(READY)
+	@$(say) "ruff: Python style and mistakes"
+	@ruff check . && ruff format --check .
+types: $(READY)
+	@$(say) "mypy --strict: types"
+	@mypy -p lifeline
+	@mypy plugins tests/tools
+yaml: $(READY)
+	@$(say) "yamllint"
+	@yamllint --strict .
 
 .PHONY: lint-modules
 lint-modules: $(READY) ## Tell ansible-lint which modules are our own, after one was added
@@ -70,9 +75,13 @@ syntax: $(READY)
 	@if [ -n "$(PLAYBOOKS)" ]; then ansible-playbook -i localhost, --syntax-check $(PLAYBOOKS); fi
 
 .PHONY: unit
-unit: $(READY) ## Pure functions, and rules that the repository keeps
+unit: $(READY) ## Pure functions, rules that the repository keeps (T="tests/unit/test_lock.py -x")
 	@$(say) "Unit tests"
-	@pytest $(SLOWEST) tests/unit
+	@pytest $(SLOWEST) $(if $(findstring tests/,$(T)),,tests/unit) $(T)
+
+.PHONY: fast
+fast: T = -n 2
+fast: style types yaml unit ## Before each commit: style, types and unit tests, these on two processors
 
 .PHONY: integration
 integration: $(READY) ## Modules against real redis-server processes, with the oldest and newest redis-py
