@@ -121,8 +121,8 @@ changed_paths:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.files import work
-from ansible.module_utils.lifeline.spec import run, unlogged
+from ansible.module_utils.lifeline.common.files import work
+from ansible.module_utils.lifeline.common.spec import run, unlogged
 
 
 def entry_spec(secret):

@@ -148,8 +148,8 @@ stale:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.lock import work
-from ansible.module_utils.lifeline.spec import run
+from ansible.module_utils.lifeline.act.lock import work
+from ansible.module_utils.lifeline.common.spec import run
 
 
 def main():

@@ -99,8 +99,8 @@ files:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.incident import OPTIONS, work
-from ansible.module_utils.lifeline.spec import run
+from ansible.module_utils.lifeline.common.spec import run
+from ansible.module_utils.lifeline.report.record import OPTIONS, work
 
 
 def main():

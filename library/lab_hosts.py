@@ -178,8 +178,8 @@ restored:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.common.spec import run, unlogged
 from ansible.module_utils.lifeline.lab.work import work
-from ansible.module_utils.lifeline.spec import run, unlogged
 
 
 def main() -> None:

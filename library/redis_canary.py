@@ -108,9 +108,9 @@ written_at:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.canary import prove
+from ansible.module_utils.lifeline.common.spec import connection_spec, endpoint_list, run
 from ansible.module_utils.lifeline.rq.keys import CANARY
-from ansible.module_utils.lifeline.spec import connection_spec, endpoint_list, run
+from ansible.module_utils.lifeline.verify.write_probe import prove
 
 
 def main():

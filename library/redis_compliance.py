@@ -149,9 +149,9 @@ reports:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.compliance import OPTIONS
-from ansible.module_utils.lifeline.compliance_files import work
-from ansible.module_utils.lifeline.spec import run
+from ansible.module_utils.lifeline.common.spec import run
+from ansible.module_utils.lifeline.compliance.judge import OPTIONS
+from ansible.module_utils.lifeline.compliance.run import work
 
 
 def main():

@@ -153,8 +153,8 @@ commands:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.configure import work
-from ansible.module_utils.lifeline.spec import connection_spec, run, unlogged
+from ansible.module_utils.lifeline.act.configure import work
+from ansible.module_utils.lifeline.common.spec import connection_spec, run, unlogged
 
 
 def main():

@@ -71,8 +71,8 @@ changes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.haproxy import work
-from ansible.module_utils.lifeline.spec import run
+from ansible.module_utils.lifeline.act.endpoint import work
+from ansible.module_utils.lifeline.common.spec import run
 
 
 def main():

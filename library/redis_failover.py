@@ -162,8 +162,8 @@ refusals:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.failover import ensure_primary
-from ansible.module_utils.lifeline.spec import credentials_spec, estate_spec, run
+from ansible.module_utils.lifeline.act.failover import ensure_primary
+from ansible.module_utils.lifeline.common.spec import credentials_spec, estate_spec, run
 
 
 def main():

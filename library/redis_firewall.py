@@ -102,8 +102,8 @@ changes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.firewall import work
-from ansible.module_utils.lifeline.spec import run
+from ansible.module_utils.lifeline.act.firewall import work
+from ansible.module_utils.lifeline.common.spec import run
 
 
 def main():

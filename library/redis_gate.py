@@ -104,8 +104,8 @@ seen:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.gate import specification, work
-from ansible.module_utils.lifeline.spec import run
+from ansible.module_utils.lifeline.common.spec import run
+from ansible.module_utils.lifeline.verify.gate import specification, work
 
 
 def main() -> None:

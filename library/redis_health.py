@@ -387,8 +387,8 @@ evidence:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.common.spec import credentials_spec, endpoint_list, estate_spec, run, unlogged
 from ansible.module_utils.lifeline.observe.host import look
-from ansible.module_utils.lifeline.spec import credentials_spec, endpoint_list, estate_spec, run, unlogged
 
 
 def main():

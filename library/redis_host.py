@@ -97,8 +97,8 @@ memory_total:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.hostfacts import work
-from ansible.module_utils.lifeline.spec import run
+from ansible.module_utils.lifeline.common.spec import run
+from ansible.module_utils.lifeline.observe.packages import work
 
 
 def main():

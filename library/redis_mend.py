@@ -70,8 +70,8 @@ commands:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.mend import work
-from ansible.module_utils.lifeline.spec import connection_spec, run
+from ansible.module_utils.lifeline.act.repair import work
+from ansible.module_utils.lifeline.common.spec import connection_spec, run
 
 
 def main():

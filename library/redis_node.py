@@ -168,8 +168,8 @@ quarantine:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.node import ensure_role
-from ansible.module_utils.lifeline.spec import connection_spec, run
+from ansible.module_utils.lifeline.act.node import ensure_role
+from ansible.module_utils.lifeline.common.spec import connection_spec, run
 
 
 def main():

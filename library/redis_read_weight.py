@@ -56,8 +56,8 @@ before:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.haproxy import weigh
-from ansible.module_utils.lifeline.spec import run
+from ansible.module_utils.lifeline.act.endpoint import weigh
+from ansible.module_utils.lifeline.common.spec import run
 
 
 def main() -> None:

@@ -85,8 +85,8 @@ notes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.scale import work
-from ansible.module_utils.lifeline.spec import connection_spec, run
+from ansible.module_utils.lifeline.act.scale import work
+from ansible.module_utils.lifeline.common.spec import connection_spec, run
 
 
 def main():

@@ -158,8 +158,8 @@ quorum:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.sentinel import work
-from ansible.module_utils.lifeline.spec import connection_spec, run, unlogged
+from ansible.module_utils.lifeline.act.sentinel import work
+from ansible.module_utils.lifeline.common.spec import connection_spec, run, unlogged
 
 
 def main():

@@ -57,8 +57,8 @@ before:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.spec import run
-from ansible.module_utils.lifeline.url import point
+from ansible.module_utils.lifeline.common.spec import run
+from ansible.module_utils.lifeline.common.url import point
 
 
 def main() -> None:

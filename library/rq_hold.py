@@ -132,9 +132,9 @@ redis:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.common.spec import run
 from ansible.module_utils.lifeline.rq import options
 from ansible.module_utils.lifeline.rq.hold import work
-from ansible.module_utils.lifeline.spec import run
 
 
 def main() -> None:

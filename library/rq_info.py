@@ -125,9 +125,9 @@ integrity:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.common.spec import run
 from ansible.module_utils.lifeline.rq import options
 from ansible.module_utils.lifeline.rq.info import work
-from ansible.module_utils.lifeline.spec import run
 
 
 def main() -> None:

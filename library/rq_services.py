@@ -204,8 +204,8 @@ redis_error:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.services import work
-from ansible.module_utils.lifeline.spec import run, unlogged
+from ansible.module_utils.lifeline.act.services import work
+from ansible.module_utils.lifeline.common.spec import run, unlogged
 
 KINDS = ["worker", "scheduler", "web", "other"]
 

@@ -69,8 +69,8 @@ busy:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.common.spec import run
 from ansible.module_utils.lifeline.rq.suspend import specification, work
-from ansible.module_utils.lifeline.spec import run
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from lifeline.common.facts import plain
 from lifeline.errors import LifelineError  # needs the path above
-from lifeline.facts import plain
 
 
 class ControlNodeModule(ActionBase):  # type: ignore[misc] # Ansible's is untyped

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .facts import clean_text
+from .common.facts import clean_text
 
 # A sentence that quotes a command's output is no longer than this.
 LIMIT = 4000

@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import lock  # needs the path above
+from lifeline.act import lock  # needs the path above
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible's is untyped

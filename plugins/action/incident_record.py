@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from control_node import ControlNodeModule  # needs the path above; the next ones need what it does to the path
-from lifeline.incident import OPTIONS, work
+from lifeline.report.record import OPTIONS, work
 
 
 class ActionModule(ControlNodeModule):

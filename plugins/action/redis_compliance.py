@@ -10,8 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from control_node import ControlNodeModule  # needs the path above; the next ones need what it does to the path
-from lifeline.compliance import OPTIONS
-from lifeline.compliance_files import work
+from lifeline.compliance.judge import OPTIONS
+from lifeline.compliance.run import work
 
 
 class ActionModule(ControlNodeModule):

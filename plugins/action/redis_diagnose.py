@@ -11,11 +11,11 @@ from typing import Any, Mapping, Optional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from control_node import ControlNodeModule  # needs the path above; the next ones need what it does to the path
-from lifeline import evidence as look
-from lifeline.diagnose import ONE_OF, OPTIONS, work
+from lifeline.common.facts import plain
+from lifeline.diagnose import evidence as look
 from lifeline.errors import LifelineError
-from lifeline.estate import without_servers
-from lifeline.facts import plain
+from lifeline.inventory.estate import without_servers
+from lifeline.loop import ONE_OF, OPTIONS, work
 
 
 class ActionModule(ControlNodeModule):

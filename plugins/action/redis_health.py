@@ -22,8 +22,8 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline.evidence import stamp  # needs the path above
-from lifeline.screen import screened, too_long, unreadable
+from lifeline.diagnose.evidence import stamp  # needs the path above
+from lifeline.observe.screen import screened, too_long, unreadable
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible's is untyped

@@ -18,7 +18,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import lock  # needs the path above
+from lifeline.act import lock  # needs the path above
 from lifeline.rq.progress import Progress
 
 # Seconds: a first line soon, then few enough that starting the module again costs little.

@@ -14,11 +14,17 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import config, diagnose, estate, evidence, lock, memory, report, url, verdict
-from lifeline.compliance_reports import text as compliance_text
+from lifeline import loop, report
+from lifeline.act import lock
+from lifeline.common import memory, url
+from lifeline.common.facts import clean_all, plain
+from lifeline.diagnose import evidence
 from lifeline.errors import LifelineError
-from lifeline.facts import clean_all, plain
-from lifeline.failover import hosts as switch
+from lifeline.formats import redis_conf
+from lifeline.inventory import estate
+from lifeline.plan import ending
+from lifeline.plan import switchover as switch
+from lifeline.report.compliance import text as compliance_text
 
 
 def on_plain_data(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,15 +81,15 @@ class FilterModule:
             "lifeline_lock_name": url.lock_name,
             "lifeline_lock_due": on_plain_data(lock_is_due),
             "lifeline_lock_refusal": on_plain_data(lock.refusal),
-            "lifeline_redis_conf": config.lines,
-            "lifeline_stored_password": config.stored_password,
+            "lifeline_redis_conf": redis_conf.lines,
+            "lifeline_stored_password": redis_conf.stored_password,
             "lifeline_sizing": memory.sizing,
-            "lifeline_plan": on_plain_data(diagnose.plan_from_evidence),
+            "lifeline_plan": on_plain_data(loop.plan_from_evidence),
             "lifeline_switch_plan": on_plain_data(switch.switch_plan),
             "lifeline_switch_batches": on_plain_data(switch.batches),
             "lifeline_plan_text": shown(report.plan_text),
             "lifeline_next_text": shown(report.next_text),
-            "lifeline_verdict": shown(lambda *given: verdict.verdict(*given).as_dict()),
+            "lifeline_verdict": shown(lambda *given: ending.verdict(*given).as_dict()),
             "lifeline_compliance_text": shown(compliance_text.lines),
             "lifeline_outcome_text": shown(report.outcome_text),
         }

@@ -10,12 +10,14 @@ from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import haproxy, managed, url
+from lifeline.act import endpoint
+from lifeline.common import url
+from lifeline.plan import managed
 
 
 def requests(commands: list[list[str]]) -> str:
     """A list of Redis commands, each a list of words, in hexadecimal."""
-    return haproxy.resp(*commands)
+    return endpoint.resp(*commands)
 
 
 class FilterModule:
@@ -24,7 +26,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "lifeline_resp": requests,
-            "lifeline_endpoint_servers": haproxy.servers,
+            "lifeline_endpoint_servers": endpoint.servers,
             "lifeline_url_place": url.place,
             "lifeline_url_refusal": managed.refusal,
         }

@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Who may reach what on a host: a thin door to module_utils/lifeline/firewall.py for the control node."""
+"""Who may reach what on a host: a thin door to module_utils/lifeline/act/firewall.py for the control node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import firewall
+from lifeline.act import firewall
 
 
 class FilterModule:

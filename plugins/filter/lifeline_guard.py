@@ -19,7 +19,7 @@ except ImportError:  # older than 2.19, which is refused
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import intent
+from lifeline.inventory import intent
 
 
 def problems(version: str, hostvars: Any, hosts: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter that checks an inventory before anything is changed; the checks are module_utils/lifeline/intent.py."""
+"""The filter that checks an inventory before anything is changed; the checks are module_utils/lifeline/inventory/intent.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jinja2.exceptions import UndefinedError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import intent
+from lifeline.inventory import intent
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 

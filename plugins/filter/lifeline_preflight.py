@@ -10,8 +10,9 @@ from typing import Any, Callable, Mapping
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import ownership, preflight
-from lifeline.facts import plain
+from lifeline.common import ownership
+from lifeline.common.facts import plain
+from lifeline.inventory import preflight
 
 
 def platform_file(platform: Mapping[str, Any], flavour: str, role: str) -> str:

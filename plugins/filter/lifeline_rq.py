@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline.facts import clean_all  # needs the path above
+from lifeline.common.facts import clean_all  # needs the path above
 from lifeline.rq import dead, report
 
 

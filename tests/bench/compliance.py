@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lab import Lab, versions
-from lifeline.compliance import assess
+from lifeline.compliance.judge import assess
 from postures import NOW, Posture
 
 RUNS = 3

@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lab import Lab, versions
-from lifeline.diagnose import diagnose
-from lifeline.evidence import load
+from lifeline.diagnose.evidence import load
+from lifeline.loop import diagnose
 from servers import Servers
 
 HOSTS, ENDPOINTS, SERVERS = 1000, 1000, 20

@@ -79,7 +79,7 @@ def fault(
 
 def find(name: Optional[str]) -> list[Fault]:
     """Faults by cause, by cause:variant or by the cause's family."""
-    from lifeline.causes import by_id
+    from lifeline.diagnose.causes.catalogue import by_id
 
     return [entry for entry in FAULTS if name in (None, entry.name, entry.cause, by_id(entry.cause).family)]
 

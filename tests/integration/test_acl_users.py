@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import redis
 import yaml
-from lifeline import acl
+from lifeline.formats import acl
 from modules import ROOT, RQ_USED, environment
 from servers import Server, Servers, wait_for
 

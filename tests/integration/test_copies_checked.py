@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lifeline.observe import data_files
 from lifeline.observe.copies import look
+from lifeline.observe.files import data_files
 from modules import Modules
 from servers import Server, Servers, wait_for
 
@@ -155,6 +155,6 @@ def test_a_checker_that_hangs_is_ended(server: Server, tmp_path: Path, monkeypat
     slow.write_text("#!/bin/sh\nwhile :; do echo line; sleep 0.1; done\n")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr("lifeline.checker.LEAST_S", 0.5)
+    monkeypatch.setattr("lifeline.observe.checker.LEAST_S", 0.5)
     found = judged(server.directory)
     assert (found["ok"], found["loads"]) == (None, None) and "did not finish within" in found["why"]

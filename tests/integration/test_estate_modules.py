@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from lifeline.survey import build
-from lifeline.topology import AGREED
+from lifeline.diagnose.survey import build
+from lifeline.diagnose.topology import AGREED
 from live_estates import estate, options, roles
 from modules import Modules
 from servers import Servers, wait_for

@@ -232,7 +232,9 @@ def test_a_bad_name_is_refused_before_anything_is_loaded(wire, firewall):
 
 
 def test_the_port_of_the_ssh_session_is_found_in_the_ancestors():
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from lifeline.firewall import ssh_ports; print(ssh_ports())"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from lifeline.act.firewall import ssh_ports; print(ssh_ports())"
+    )
     # env -i stands for sudo, which does not pass the variable on.
     argv = ["sh", "-c", f'env -i {sys.executable} -c "{code}" "$0"; :', str(ROOT / "module_utils")]
     environment = {**os.environ, "SSH_CONNECTION": "192.0.2.1 50000 192.0.2.2 2222"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lifeline.evidence import load
+from lifeline.diagnose.evidence import load
 from modules import ROOT, ansible
 from servers import Servers
 

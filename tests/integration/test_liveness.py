@@ -134,8 +134,8 @@ def test_A18_protected_mode_is_told_from_silence(redis_server: Servers, run_modu
 
     Now: client.reason tells them apart on a real server.
     """
-    from lifeline.client import Credentials, Endpoint
-    from lifeline.liveness import is_answer
+    from lifeline.common.client import Credentials, Endpoint
+    from lifeline.diagnose.liveness import is_answer
     from lifeline.observe.estate import node_view
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lifeline.config import quote, split
+from lifeline.formats.redis_conf import quote, split
 from modules import Modules
 from servers import Server, Servers, TlsFiles, make_tls, wait_for
 

@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 import redis
-from lifeline.config import stored_password
-from lifeline.sentinel_file import stored_secrets
+from lifeline.formats.redis_conf import stored_password
+from lifeline.formats.sentinel_conf import stored_secrets
 from modules import Modules
 from servers import Server, Servers, wait_for
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from lifeline.observe.application_units import SUSPENDED
 from lifeline.observe.posture.server import jobs
-from lifeline.units import SUSPENDED
 from modules import RQ_COMMANDS, Modules, environment
 from redis import Redis
 from servers import Server, Servers, free_port, wait_for

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import redis
-from lifeline.sentinel_rights import NEEDED
+from lifeline.observe.sentinel_rights import NEEDED
 from live_estates import estate, options, roles
 from modules import Modules
 from servers import Server, Servers, valkey, wait_for

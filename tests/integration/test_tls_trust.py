@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lifeline.client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason, tls_context
+from lifeline.common.client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason, tls_context
 from lifeline.errors import LifelineError
 from lifeline.observe import fleet
 from lifeline.observe.host import look

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from lifeline.config import stored_password
+from lifeline.formats.redis_conf import stored_password
 from scene import Estate, Scene
 from servers import make_tls
 

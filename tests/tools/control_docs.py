@@ -47,8 +47,8 @@ def shown(control: str, known: Mapping[str, Mapping[str, Any]]) -> str:
 def table() -> str:
     """One section a severity, one row a control."""
     sys.path.insert(0, str(ROOT / "module_utils"))
-    from lifeline.controls import CATALOGUE
-    from lifeline.controls.base import SEVERITIES
+    from lifeline.compliance.controls.base import SEVERITIES
+    from lifeline.compliance.controls.catalogue import CATALOGUE
 
     lines, known = [], results()
     for severity in SEVERITIES:

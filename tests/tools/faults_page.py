@@ -26,7 +26,7 @@ PAGE = ROOT / "docs" / "faults.md"
 
 HEAD = """# Faults that Lifeline names
 
-Written by `make docs` from the catalogue in `module_utils/lifeline/causes/`; change it there. How to read a diagnosis
+Written by `make docs` from the catalogue in `module_utils/lifeline/diagnose/causes/`; change it there. How to read a diagnosis
 is in [diagnosis.md](diagnosis.md).
 
 Numbers (F01 ...) are those of the fault catalogue that the causes were made from. *Severity* is what a cause has by
@@ -56,7 +56,7 @@ def page(known: Mapping[str, Any]) -> str:
     """The whole page."""
     import run  # imports every injector
     from base import FIXTURES
-    from lifeline.causes import CATALOGUE
+    from lifeline.diagnose.causes.catalogue import CATALOGUE
 
     injected: dict[str, list[str]] = {}
     for entry in run.FAULTS:

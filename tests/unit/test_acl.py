@@ -7,8 +7,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from lifeline import acl
 from lifeline.errors import LifelineError
+from lifeline.formats import acl
 
 CATEGORIES = {
     "read": frozenset({"get", "keys", "client|list"}),

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-from lifeline import acting
-from lifeline.acting import config_of_server, unit_of_server
+from lifeline.act import acting
+from lifeline.act.acting import config_of_server, unit_of_server
 from lifeline.errors import LifelineError
 
 STARTS = {

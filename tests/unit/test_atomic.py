@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from lifeline import atomic, lock
-from lifeline.configure import store
+from lifeline.act import lock
+from lifeline.act.configure import store
+from lifeline.common import atomic
+from lifeline.common.files import work as config_files
 from lifeline.errors import LifelineError
-from lifeline.files import work as config_files
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = pwd.getpwnam("nobody")

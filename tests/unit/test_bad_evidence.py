@@ -18,19 +18,19 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lifeline import evidence
-from lifeline.causes import CATALOGUE
-from lifeline.client import CONNECTION_ERRORS
-from lifeline.diagnose import HEALTHY, diagnose
+from lifeline.common.client import CONNECTION_ERRORS
+from lifeline.common.facts import DEPTH_LIMIT
+from lifeline.diagnose import evidence
+from lifeline.diagnose.causes.catalogue import CATALOGUE
 from lifeline.errors import LifelineError
-from lifeline.facts import DEPTH_LIMIT
+from lifeline.loop import HEALTHY, diagnose
 from lifeline.observe import logs, processes, server, system
 from lifeline.observe.estate import fields, parse_info, parse_sentinel
 from lifeline.observe.files import parse_config
 from lifeline.observe.units import parse_units
-from lifeline.report import diagnoses_text, diagnosis_text, outcome_text
 from lifeline.report.html import diagnosis_page
 from lifeline.report.markdown import diagnosis_markdown
+from lifeline.report.text import diagnoses_text, diagnosis_text, outcome_text
 
 SAVED = Path(__file__).resolve().parents[1] / "data" / "lab-evidence.json"
 ESTATE = evidence.load(str(SAVED))[0]
@@ -276,7 +276,7 @@ def test_a_cause_that_stumbles_is_named_and_hides_nothing(monkeypatch: pytest.Mo
 
     broken = copy.copy(CATALOGUE[-1])
     object.__setattr__(broken, "detect", stumble)
-    monkeypatch.setattr("lifeline.diagnose.CATALOGUE", (broken, *CATALOGUE))
+    monkeypatch.setattr("lifeline.loop.CATALOGUE", (broken, *CATALOGUE))
     said = diagnose(ESTATE)
     assert (said["verdict"], said["unjudged"]) == (HEALTHY, [broken.id])
     assert "Not judged" in diagnosis_text(said) and "Not judged" in diagnosis_page(said)

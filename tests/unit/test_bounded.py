@@ -9,8 +9,8 @@ import threading
 import time
 
 import pytest
-from lifeline.bounded import BoundedSocket
-from lifeline.client import Credentials, Endpoint, connect, reason
+from lifeline.common.bounded import BoundedSocket
+from lifeline.common.client import Credentials, Endpoint, connect, reason
 from redis.exceptions import RedisError
 
 

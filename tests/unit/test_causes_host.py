@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from estates import NOW, UNIT, Estate
-from lifeline.causes import CATALOGUE
+from lifeline.diagnose.causes.catalogue import CATALOGUE
 from lifeline.observe import logs
 
 DATA, MIB, GIB = "/var/lib/redis/main", 1 << 20, 1 << 30

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from estates import NOW, Estate
-from lifeline.plan import make_plan
+from lifeline.plan.recovery import make_plan
 
 SENTINEL_UNIT = "redis-sentinel.service"
 

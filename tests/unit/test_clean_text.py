@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lifeline import spec
-from lifeline.client import reason
+from lifeline.common import spec
+from lifeline.common.client import reason
+from lifeline.common.facts import clean_all, clean_text
 from lifeline.errors import LIMIT, LifelineError
-from lifeline.facts import clean_all, clean_text
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from lifeline import commands
-from lifeline.observe import shell
+from lifeline.common import commands, shell
 
-HOME = "module_utils/lifeline/commands.py"
+HOME = "module_utils/lifeline/common/commands.py"
 # What starts a program, beside all of subprocess but its errors and its result.
 STARTS = {"system", "popen", "posix_spawn", "posix_spawnp"}
 MODULES = {"subprocess", "pty", "multiprocessing"}

@@ -13,11 +13,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from lifeline import compliance, compliance_reports
-from lifeline.compliance import assess, changes
-from lifeline.compliance_files import work
-from lifeline.compliance_reports import text
+from lifeline.compliance import judge
+from lifeline.compliance.judge import assess, changes
+from lifeline.compliance.run import work
 from lifeline.errors import LifelineError
+from lifeline.report import compliance as compliance_reports
+from lifeline.report.compliance import text
 from postures import NOW, Posture
 
 WAIVER = {"control": "HST-006", "reason": "ordered", "owner": "storage", "expires": "2026-12-31"}
@@ -230,7 +231,7 @@ def test_B14_a_report_in_markdown_links_and_mentions_nothing() -> None:
     line = next(line for line in written.splitlines() if "evil" in line)
     for sign in ("://", "www.", "@", "#13", "\u202e"):
         assert sign not in line.replace("&#", ""), line
-    rows = compliance._result(compliance.CATALOGUE[0], "x", "fail", ["a\u202eb\x1b[2J\n"])
+    rows = judge._result(judge.CATALOGUE[0], "x", "fail", ["a\u202eb\x1b[2J\n"])
     assert rows["evidence"] == ["a b [2J "]
 
 

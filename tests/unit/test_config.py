@@ -9,48 +9,48 @@ from typing import Optional
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline import config
 from lifeline.errors import LifelineError
+from lifeline.formats import redis_conf
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
 
 
 @given(text)
 def test_what_is_quoted_is_read_back(value: str) -> None:
-    assert config.split(config.quote(value)) == [value]
-    assert "\n" not in config.quote(value)
+    assert redis_conf.split(redis_conf.quote(value)) == [value]
+    assert "\n" not in redis_conf.quote(value)
 
 
 @given(text)
 def test_a_settings_file_is_read_back(value: str) -> None:
-    written = config.lines({"masterauth": value, "maxmemory": "1gb"})
-    assert config.file_values(written) == {"masterauth": value, "maxmemory": "1gb"}
+    written = redis_conf.lines({"masterauth": value, "maxmemory": "1gb"})
+    assert redis_conf.file_values(written) == {"masterauth": value, "maxmemory": "1gb"}
 
 
 @given(st.text(max_size=40))
 def test_splitting_never_fails_in_another_way(line: str) -> None:
     try:
-        assert all(isinstance(word, str) for word in config.split(line))
+        assert all(isinstance(word, str) for word in redis_conf.split(line))
     except ValueError as error:
         assert str(error)
 
 
 def test_a_value_with_nul_is_refused() -> None:
     with pytest.raises(LifelineError, match="NUL"):
-        config.quote("a\0b")
+        redis_conf.quote("a\0b")
 
 
 @given(text)
 def test_a_stored_password_can_be_kept_without_quotes(password: str) -> None:
-    kept = config.stored_password(password)
-    assert not kept or config.split(f"sentinel auth-pass name {kept}")[3:] == [kept]
-    assert config.split(f'primaryauth "{kept}"') == ["primaryauth", kept]
+    kept = redis_conf.stored_password(password)
+    assert not kept or redis_conf.split(f"sentinel auth-pass name {kept}")[3:] == [kept]
+    assert redis_conf.split(f'primaryauth "{kept}"') == ["primaryauth", kept]
 
 
 def test_a_plain_password_is_kept_and_others_become_digests_of_their_own() -> None:
-    assert config.stored_password("aB3#$%{}=") == "aB3#$%{}="
-    assert config.stored_password("") == ""
-    digests = {config.stored_password(word) for word in ("a b", "a  b", 'a"b', "a'b", "a\\b", "é")}
+    assert redis_conf.stored_password("aB3#$%{}=") == "aB3#$%{}="
+    assert redis_conf.stored_password("") == ""
+    digests = {redis_conf.stored_password(word) for word in ("a b", "a  b", 'a"b', "a'b", "a\\b", "é")}
     assert len(digests) == 6
     assert all(len(digest) == 64 for digest in digests)
 
@@ -89,7 +89,7 @@ def test_a_plain_password_is_kept_and_others_become_digests_of_their_own() -> No
     ],
 )
 def test_values_are_compared_by_meaning(name: str, current: str, wanted: str, expected: bool) -> None:
-    assert config.same(name, current, wanted) is expected
+    assert redis_conf.same(name, current, wanted) is expected
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_values_are_compared_by_meaning(name: str, current: str, wanted: str, ex
     [(True, "yes"), (False, "no"), (None, ""), (7, "7"), ([[3600, 1], [300, 100]], "3600 1 300 100"), ([], "")],
 )
 def test_inventory_values_become_words(value: object, expected: str) -> None:
-    assert config.text_of(value) == expected
+    assert redis_conf.text_of(value) == expected
 
 
 FILE = """# a comment
@@ -115,37 +115,37 @@ user default on nopass
 
 
 def test_a_file_is_read_as_config_get_shows_it() -> None:
-    values = config.file_values(FILE)
+    values = redis_conf.file_values(FILE)
     assert values["save"] == "3600 1 300 100"
     assert values["replica-read-only"] == "yes"
     assert values["masterauth"] == 'a "b" c'
-    assert config.file_values('save 3600 1\nsave ""\n')["save"] == ""
+    assert redis_conf.file_values('save 3600 1\nsave ""\n')["save"] == ""
 
 
 def test_a_line_that_the_server_cannot_read_counts_as_wrong() -> None:
     """Valkey 8.1 writes quotes as they are."""
-    values = config.file_values('primaryauth "a "b" c"\nport 1\n')
-    assert values == {"masterauth": config.UNREADABLE, "port": "1"}
+    values = redis_conf.file_values('primaryauth "a "b" c"\nport 1\n')
+    assert values == {"masterauth": redis_conf.UNREADABLE, "port": "1"}
 
 
 def test_editing_changes_what_it_should_and_nothing_else() -> None:
-    after = config.edited(FILE, {"save": "60 1", "databases": "8", "maxmemory": "1gb"})
+    after = redis_conf.edited(FILE, {"save": "60 1", "databases": "8", "maxmemory": "1gb"})
     assert after == FILE.replace("save 3600 1\nsave 300 100\n", "save 60 1\n").replace("100mb", "1gb") + "databases 8\n"
-    assert config.edited(after, {"databases": "8"}) == after
-    assert config.edited("a 1", {"b": "x y"}) == 'a 1\nb "x y"'
+    assert redis_conf.edited(after, {"databases": "8"}) == after
+    assert redis_conf.edited("a 1", {"b": "x y"}) == 'a 1\nb "x y"'
 
 
 @pytest.mark.parametrize("name", ["replicaof", "slaveof", "user", "include", "rename-command", "loadmodule"])
 def test_what_is_decided_elsewhere_is_refused(name: str) -> None:
     with pytest.raises(LifelineError, match="cannot be set here"):
-        config.checked({name: "x"})
+        redis_conf.checked({name: "x"})
 
 
 def test_plan_sorts_live_file_and_restart() -> None:
     running = {"maxmemory": "0", "databases": "16", "timeout": "5", "masterauth": "old", "appendonly": "no"}
     in_file = {"maxmemory": "0", "timeout": "9"}
     wanted = {"maxmemory": "1gb", "databases": "8", "timeout": "5", "masterauth": "new", "appendonly": "no"}
-    steps = config.plan(running, in_file, wanted)
+    steps = redis_conf.plan(running, in_file, wanted)
     assert steps.live == {"maxmemory": "1gb", "masterauth": "new"}
     assert steps.in_file == {"databases": "8"}
     assert steps.restart == ["databases"]
@@ -155,27 +155,27 @@ def test_plan_sorts_live_file_and_restart() -> None:
 
 
 def test_plan_is_empty_when_all_is_as_wanted() -> None:
-    steps = config.plan({"maxmemory": "1073741824"}, {"maxmemory": "1gb"}, {"maxmemory": "1024mb"})
-    assert steps == config.Plan()
+    steps = redis_conf.plan({"maxmemory": "1073741824"}, {"maxmemory": "1gb"}, {"maxmemory": "1024mb"})
+    assert steps == redis_conf.Plan()
 
 
 def test_plan_names_a_restart_again_until_it_happened() -> None:
-    steps = config.plan({"databases": "16"}, {"databases": "8"}, {"databases": "8"})
+    steps = redis_conf.plan({"databases": "16"}, {"databases": "8"}, {"databases": "8"})
     assert steps.restart == ["databases"]
     assert not steps.in_file
 
 
 @pytest.mark.parametrize("missing", [True, False])
 def test_a_stopped_rdb_server_is_not_told_to_read_an_aof(missing: bool) -> None:
-    steps = config.plan(None, {"appendonly": "no"}, {"appendonly": "yes", "timeout": "1"}, aof_missing=missing)
+    steps = redis_conf.plan(None, {"appendonly": "no"}, {"appendonly": "yes", "timeout": "1"}, aof_missing=missing)
     assert ("appendonly" in steps.deferred) is missing
     assert ("appendonly" in steps.in_file) is not missing
     assert steps.in_file["timeout"] == "1"
 
 
 def test_unknown_settings_come_with_a_suggestion() -> None:
-    assert config.unknown({"port": "1"}, {"port": "1"}, "Redis at h:1") is None
-    sentence = config.unknown({"maxmemori": "1"}, {"maxmemory": "1"}, "Redis at h:1")
+    assert redis_conf.unknown({"port": "1"}, {"port": "1"}, "Redis at h:1") is None
+    sentence = redis_conf.unknown({"maxmemori": "1"}, {"maxmemory": "1"}, "Redis at h:1")
     assert sentence == "Redis at h:1 has no setting maxmemori: did you mean maxmemory?"
 
 
@@ -194,5 +194,5 @@ def test_unknown_settings_come_with_a_suggestion() -> None:
 def test_a_restart_that_would_lose_data_is_objected_to(
     role: str, keys: int, save: str, appendonly: str, info: dict[str, str], expected: Optional[str]
 ) -> None:
-    objection = config.restart_objection({"role": role, **info}, {"save": save, "appendonly": appendonly}, keys)
+    objection = redis_conf.restart_objection({"role": role, **info}, {"save": save, "appendonly": appendonly}, keys)
     assert (expected in objection) if expected else objection == ""

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import control_docs
-from lifeline.controls import CATALOGUE
-from lifeline.controls.base import SEVERITIES
+from lifeline.compliance.controls.base import SEVERITIES
+from lifeline.compliance.controls.catalogue import CATALOGUE
 from modules import ROOT
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lifeline.compliance import assess
-from lifeline.controls import CATALOGUE
+from lifeline.compliance.controls.catalogue import CATALOGUE
+from lifeline.compliance.judge import assess
 from postures import DAY, NOW, WORKER, Posture
 
 UNIT = "redis-server@main.service"

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline import replicate
+from lifeline.act import replicate
+from lifeline.act.kept import PRESERVE_DIR, Keeper
+from lifeline.act.replicate import at_stake, replicaof
+from lifeline.act.retention import COMPARED, Copy, Policy, to_drop
 from lifeline.errors import LifelineError
-from lifeline.kept import PRESERVE_DIR, Keeper
-from lifeline.replicate import at_stake, replicaof
-from lifeline.retention import COMPARED, Copy, Policy, to_drop
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ from estates import Estate
 from hypothesis import given
 from hypothesis import strategies as st
 from lifeline.observe.copies import append_only_marks, cut_off
-from lifeline.plan import make_plan
-from lifeline.steps import Accepted, Finding, Plan
+from lifeline.plan.recovery import make_plan
+from lifeline.plan.steps import Accepted, Finding, Plan
 
 
 def command(*words: str) -> bytes:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from estates import NEW, OLD, UNIT, Estate
-from lifeline.diagnose import diagnose
-from lifeline.plan import make_plan
-from lifeline.restore import settle
-from lifeline.steps import Accepted, Plan
+from lifeline.loop import diagnose
+from lifeline.plan.primary import settle
+from lifeline.plan.recovery import make_plan
+from lifeline.plan.steps import Accepted, Plan
 
 ANY = {name: Accepted(frozenset({name}), -1) for name in ("redis1", "redis2", "redis3")}
 

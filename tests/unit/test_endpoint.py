@@ -7,9 +7,9 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from lifeline import haproxy
+from lifeline.act import endpoint
+from lifeline.act.endpoint import identity, needed, resp, servers
 from lifeline.errors import LifelineError
-from lifeline.haproxy import identity, needed, resp, servers
 
 
 @pytest.mark.parametrize("password", ["simple", 'o b\'s "q" # \\ % $x', "pässwörd 🔑", "", "line\r\nbreak"])
@@ -69,8 +69,8 @@ def test_a_complaint_of_haproxy_holds_no_password(monkeypatch):
         "[ALERT]    (7) : config : Fatal errors found in configuration.\n"
     )
     done = subprocess.CompletedProcess([], 1, "", said)
-    monkeypatch.setattr(haproxy.commands, "call", lambda *argv, text: done)
+    monkeypatch.setattr(endpoint.commands, "call", lambda *argv, text: done)
     with pytest.raises(LifelineError, match=r"haproxy\.cfg:9\] : unknown keyword 'tcp-chek'") as raised:
-        haproxy._refuse_invalid({"config": "x"}, "0")
+        endpoint._refuse_invalid({"config": "x"}, "0")
     assert secret not in str(raised.value)
     assert "found in configuration" not in str(raised.value)

@@ -14,9 +14,9 @@ import pytest
 from estates import UNIT, Estate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lifeline import evidence
-from lifeline.diagnose import diagnose
-from lifeline.steps import MODES, SWITCHES, bound
+from lifeline.diagnose import evidence
+from lifeline.loop import diagnose
+from lifeline.plan.steps import MODES, SWITCHES, bound
 
 LOOK = "1"
 MINE = evidence.stamp("redis1", LOOK)

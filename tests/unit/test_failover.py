@@ -11,11 +11,11 @@ import pytest
 from estates import Estate
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline import sentinel_rights
-from lifeline.failover import candidates
-from lifeline.failover.tidy import leftovers, untouched
-from lifeline.liveness import PING_S
-from lifeline.topology import Topology
+from lifeline.act.failover.tidy import leftovers, untouched
+from lifeline.diagnose.liveness import PING_S
+from lifeline.diagnose.topology import Topology
+from lifeline.observe import sentinel_rights
+from lifeline.plan import candidates
 from repository import load
 
 Change = Callable[[Estate], Any]
@@ -263,6 +263,6 @@ def test_A14_one_table_says_what_sentinels_user_needs(root: Path) -> None:
 
 def test_commands_that_destroy_are_never_sent(root: Path) -> None:
     """Rule R14."""
-    text = "".join(path.read_text() for path in (root / "module_utils/lifeline/failover").glob("*.py")).lower()
+    text = "".join(path.read_text() for path in (root / "module_utils/lifeline/act/failover").glob("*.py")).lower()
     for word in ('"reset"', "flushall", "flushdb", "--fix", "unreachable-masters", "stop-writes-on-bgsave-error"):
         assert word not in text, word

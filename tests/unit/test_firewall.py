@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import pytest
+from lifeline.act.firewall import ephemeral, networks, normal, render, resolve, services
 from lifeline.errors import LifelineError
-from lifeline.firewall import ephemeral, networks, normal, render, resolve, services
 
 HOSTS = {
     "r1": {"ansible_host": "10.0.0.1"},

@@ -10,12 +10,12 @@ from typing import Any, Optional
 
 import pytest
 from estates import Estate
-from lifeline import contract
-from lifeline.aftermath import path, recall
-from lifeline.incident import work
-from lifeline.remedies import AFTERWARDS, REMEDIES
-from lifeline.report import next_text, outcome_text, plan_text
-from lifeline.verdict import ENDINGS, FAILED, SUCCESS, failures, verdict
+from lifeline.plan import contract
+from lifeline.plan.aftermath import path, recall
+from lifeline.plan.ending import ENDINGS, FAILED, SUCCESS, failures, verdict
+from lifeline.plan.remedies import AFTERWARDS, REMEDIES
+from lifeline.report.record import work
+from lifeline.report.text import next_text, outcome_text, plan_text
 
 IDS = [remedy.id for remedy in REMEDIES]
 

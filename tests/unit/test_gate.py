@@ -10,9 +10,9 @@ import pytest
 from estates import Estate
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline.failover.hosts import batches, switch_plan
-from lifeline.gate import compare, percentile
-from lifeline.url import repointed
+from lifeline.common.url import repointed
+from lifeline.plan.switchover import batches, switch_plan
+from lifeline.verify.gate import compare, percentile
 
 LIMITS = {"most_error_percent": 1.0, "most_latency_factor": 3.0, "least_latency_ms": 100.0, "most_queue_age": 60.0}
 WELL = {"tries": 100, "errors": 0, "p95_ms": 50.0, "complaints": [], "queue_age": 2.0, "workers": 2}

@@ -13,10 +13,10 @@ import pytest
 from estates import NOW, Estate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lifeline.diagnose import plan_from_evidence
-from lifeline.incident import work
-from lifeline.remedies import title
+from lifeline.loop import plan_from_evidence
+from lifeline.plan.remedies import title
 from lifeline.report.incident import incident, incident_markdown, incident_page
+from lifeline.report.record import work
 from lifeline.report.text import outcome_text
 
 HOSTILE = "<script>alert(1)</script> [x](http://evil) \x1b[31m"

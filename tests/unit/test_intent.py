@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lifeline import intent
+from lifeline.inventory import intent
 
 SECRET = "hunter2 \"'#%\\"
 GOOD: dict[str, Any] = {

@@ -8,13 +8,13 @@ from typing import Any, Optional
 
 import pytest
 from estates import NONE, OLD, UNIT, Estate
-from lifeline.client import ResponseError, reason
-from lifeline.failover import candidates
-from lifeline.liveness import Liveness, Signs, Traces, Verdict, is_answer, judge, traces, void
-from lifeline.plan import make_plan
-from lifeline.restore import good_replicas
-from lifeline.steps import Accepted
-from lifeline.topology import AGREED, BLIND, DISPUTED, EMPTY, FOREIGN, MAX_OFFSET, NO_PRIMARY
+from lifeline.common.client import ResponseError, reason
+from lifeline.diagnose.liveness import Liveness, Signs, Traces, Verdict, is_answer, judge, traces, void
+from lifeline.diagnose.topology import AGREED, BLIND, DISPUTED, EMPTY, FOREIGN, MAX_OFFSET, NO_PRIMARY
+from lifeline.plan import candidates
+from lifeline.plan.primary import good_replicas
+from lifeline.plan.recovery import make_plan
+from lifeline.plan.steps import Accepted
 
 ALIVE, DEAD, UNKNOWN = Liveness.ALIVE, Liveness.DEAD, Liveness.UNKNOWN
 STRANGER = "198.51.100.9"

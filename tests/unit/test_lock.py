@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline import lock
+from lifeline.act import lock
+from lifeline.common.url import lock_name
 from lifeline.errors import LifelineError
-from lifeline.url import lock_name
 
 
 def ask(directory: Path, run: str, check: bool = False, **options: Any) -> dict[str, Any]:

@@ -8,16 +8,17 @@ from typing import Any, Optional
 
 import pytest
 from estates import Estate
-from lifeline import canary, mend, scale
-from lifeline.causes import CATALOGUE
-from lifeline.client import Credentials, Endpoint, connect
+from lifeline.act import repair, scale
+from lifeline.common.client import Credentials, Endpoint, connect
+from lifeline.common.spec import connection_spec
+from lifeline.diagnose.causes.catalogue import CATALOGUE
+from lifeline.diagnose.survey import build
 from lifeline.errors import LifelineError
-from lifeline.intent import estate_problems
-from lifeline.plan import make_plan
-from lifeline.remedies import REMEDIES
-from lifeline.spec import connection_spec
-from lifeline.steps import Finding
-from lifeline.survey import build
+from lifeline.inventory.intent import estate_problems
+from lifeline.plan.recovery import make_plan
+from lifeline.plan.remedies import REMEDIES
+from lifeline.plan.steps import Finding
+from lifeline.verify import write_probe
 
 
 def url_estate(**view: Any) -> Estate:
@@ -93,7 +94,7 @@ def defaults() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("where", [{}, {"login_host": ""}, {"login_unix_socket": ""}])
-@pytest.mark.parametrize("work", [scale.work, mend.work, canary.prove])
+@pytest.mark.parametrize("work", [scale.work, repair.work, write_probe.prove])
 def test_A4_a_module_without_an_address_refuses(work: Any, where: dict[str, Any]) -> None:
     more = {"what": "save", "timeout": 1.0, "url": None, "url_file": None, "url_optional": True, "sentinels": []}
     with pytest.raises(LifelineError, match="No server is named"):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline import hostfacts, memory
+from lifeline.common import memory
 from lifeline.errors import LifelineError
+from lifeline.observe import packages
 
 GIB = 1024**3
 
@@ -71,10 +72,10 @@ def test_a_role_is_told_instead() -> None:
 def test_missing_packages() -> None:
     listing = "redis-server:installed\nlogrotate:not-installed\npython3-redis:config-files\n"
     names = ["redis-server", "logrotate", "python3-redis", "unheard-of"]
-    assert hostfacts.missing_packages(names, listing) == names[1:]
+    assert packages.missing_packages(names, listing) == names[1:]
 
 
 def test_the_digest_that_a_package_shipped() -> None:
     field = "\n /etc/redis/redis.conf 0123\n /etc/redis/sentinel.conf 4567 obsolete\n"
-    assert hostfacts.shipped_digest(field, "/etc/redis/sentinel.conf") == "4567"
-    assert hostfacts.shipped_digest(field, "/etc/redis/other.conf") is None
+    assert packages.shipped_digest(field, "/etc/redis/sentinel.conf") == "4567"
+    assert packages.shipped_digest(field, "/etc/redis/other.conf") is None

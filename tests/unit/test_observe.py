@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lifeline import observe
-from lifeline.client import CONNECTION_ERRORS
-from lifeline.kept import Keeper
-from lifeline.node import follow_in_text
+from lifeline.act.kept import Keeper
+from lifeline.act.node import follow_in_text
+from lifeline.common.client import CONNECTION_ERRORS
 from lifeline.observe import logs, watched
 from lifeline.observe.files import parse_manifest, snapshot
-from lifeline.plan import outage_began
+from lifeline.plan.recovery import outage_began
 
 SHOWN = """Id=redis-server@main.service
 LoadState=loaded

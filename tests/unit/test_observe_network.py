@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline import tls
 from lifeline.errors import LifelineError
+from lifeline.formats import certificate
 from lifeline.observe import clients, connections, jobs, reach, services, talk
 from servers import make_tls
 
@@ -78,22 +78,22 @@ def test_any_table_is_counted(text: str) -> None:
 
 def test_the_dates_of_a_certificate_and_whether_its_key_fits(tmp_path: Path) -> None:
     one, two = make_tls(tmp_path / "one"), make_tls(tmp_path / "two")
-    begin, end = tls.validity(tls.file_certificate(str(one.cert)))
+    begin, end = certificate.validity(certificate.file_certificate(str(one.cert)))
     assert end - begin == 86400 and abs(begin - time.time()) < 600
-    assert tls.key_fits(str(one.cert), str(one.key)) is True
-    assert tls.key_fits(str(one.cert), str(two.key)) is False
+    assert certificate.key_fits(str(one.cert), str(one.key)) is True
+    assert certificate.key_fits(str(one.cert), str(two.key)) is False
     (tmp_path / "cut.key").write_text(one.key.read_text()[:60])
-    assert tls.key_fits(str(one.cert), str(tmp_path / "cut.key")) is False
+    assert certificate.key_fits(str(one.cert), str(tmp_path / "cut.key")) is False
     (tmp_path / "locked.key").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
-    assert tls.key_fits(str(one.cert), str(tmp_path / "locked.key")) is None
+    assert certificate.key_fits(str(one.cert), str(tmp_path / "locked.key")) is None
     with pytest.raises(LifelineError, match="cannot be read"):
-        tls.key_fits(str(one.cert), str(tmp_path / "none.key"))
+        certificate.key_fits(str(one.cert), str(tmp_path / "none.key"))
 
 
 @given(st.binary(max_size=80))
 def test_what_is_no_certificate_is_said_to_be_none(der: bytes) -> None:
     with pytest.raises(ValueError):
-        tls.validity(der)
+        certificate.validity(der)
 
 
 def test_clients_by_who_they_are() -> None:

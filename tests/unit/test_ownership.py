@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from estates import Estate
-from lifeline import ownership
+from lifeline.common import ownership
 from lifeline.errors import LifelineError
-from lifeline.plan import make_plan
-from lifeline.remedies import REMEDIES, needs_mark
-from lifeline.steps import Finding
+from lifeline.plan.recovery import make_plan
+from lifeline.plan.remedies import REMEDIES, needs_mark
+from lifeline.plan.steps import Finding
 
 TASKS = Path(__file__).resolve().parents[2] / "roles" / "redis_recovery" / "tasks" / "remedies"
 

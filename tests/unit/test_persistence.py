@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from lifeline.persistence import DONE, FAILED, RUNNING, aof_rewrite
+from lifeline.formats.persistence import DONE, FAILED, RUNNING, aof_rewrite
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lifeline import preflight
+from lifeline.inventory import preflight
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT, SENTINEL = "redis-server@main.service", "redis-sentinel.service"

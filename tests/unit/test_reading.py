@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lifeline import reading
-from lifeline.configure import read_text
+from lifeline.act.configure import read_text
+from lifeline.common import reading, shell
+from lifeline.common.url import url_from_file
 from lifeline.errors import LifelineError
-from lifeline.observe import files, logs, shell, start
+from lifeline.formats.certificate import file_certificate, key_fits
+from lifeline.observe import files, logs, start
 from lifeline.observe.redact import Redactor
-from lifeline.tls import file_certificate, key_fits
-from lifeline.url import url_from_file
 
 SECOND = 5.0
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline.config import quote as config_quote
+from lifeline.formats.redis_conf import quote as config_quote
 from lifeline.observe import redact as redaction
 from lifeline.observe.redact import TEXT_LIMIT, Redactor, secrets_in, secrets_of
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 from estates import Estate
-from lifeline.diagnose import diagnose, work
 from lifeline.errors import LifelineError
-from lifeline.report import diagnosis_text
+from lifeline.loop import diagnose, work
 from lifeline.report.files import folder_name
 from lifeline.report.html import diagnosis_page
 from lifeline.report.markdown import diagnosis_markdown
+from lifeline.report.text import diagnosis_text
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = (

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lifeline.intent import unknown_variables
+from lifeline.inventory.intent import unknown_variables
 from modules import ROOT
 from repository import load
 

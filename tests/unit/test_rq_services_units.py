@@ -10,10 +10,10 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline import units
-from lifeline import url as url_module
+from lifeline.common import url as url_module
 from lifeline.errors import LifelineError
-from lifeline.units import Signs, State, Unit
+from lifeline.observe import application_units
+from lifeline.observe.application_units import Signs, State, Unit
 
 HERE = "10.213.0.11:6379"
 WORKER = Unit("rq-worker@1.service", "worker")
@@ -25,17 +25,19 @@ WELL = Signs(connections=(HERE, HERE), registered=True)
 def test_a_worker_does_not_start_while_rq_is_suspended() -> None:
     ended = State(WORKER.name, active="activating", sub="auto-restart")
     young = (Signs(), [HERE], 1.0)
-    assert units.judge(WORKER, ended, *young).action == "restart"
-    assert units.judge(WORKER, ended, *young, suspended=True).action == "nothing"
-    assert units.judge(WORKER, State(WORKER.name), *young).action == "wait"
-    assert units.judge(WORKER, State(WORKER.name), *young, suspended=True).action == "nothing"
-    assert units.judge(WORKER, State(WORKER.name), Signs(), [HERE], 60.0, suspended=True).action == "restart"
+    assert application_units.judge(WORKER, ended, *young).action == "restart"
+    assert application_units.judge(WORKER, ended, *young, suspended=True).action == "nothing"
+    assert application_units.judge(WORKER, State(WORKER.name), *young).action == "wait"
+    assert application_units.judge(WORKER, State(WORKER.name), *young, suspended=True).action == "nothing"
+    assert (
+        application_units.judge(WORKER, State(WORKER.name), Signs(), [HERE], 60.0, suspended=True).action == "restart"
+    )
     dead = State(WORKER.name, active="failed", sub="failed")
-    assert units.judge(WORKER, dead, *young, suspended=True).action == "restart"
+    assert application_units.judge(WORKER, dead, *young, suspended=True).action == "restart"
 
 
 def judge(unit: Unit, signs: Signs, age: float = 60.0, state: Optional[State] = None) -> tuple[str, str]:
-    verdict = units.judge(unit, state or State(unit.name), signs, [HERE], age)
+    verdict = application_units.judge(unit, state or State(unit.name), signs, [HERE], age)
     return verdict.action, verdict.reason
 
 
@@ -79,7 +81,7 @@ def test_without_an_answer_of_redis_a_connected_worker_is_left_alone() -> None:
 
 
 def test_where_redis_is_not_known_connections_are_not_judged() -> None:
-    assert units.judge(WORKER, State(WORKER.name), Signs(registered=True), [], 60.0).action == "nothing"
+    assert application_units.judge(WORKER, State(WORKER.name), Signs(registered=True), [], 60.0).action == "nothing"
 
 
 def test_a_scheduler_sleeps_between_its_rounds_and_must_be_connected() -> None:
@@ -126,7 +128,7 @@ Id=gone.service
 LoadState=not-found
 ActiveState=inactive
 """
-    web, gone = units.parse_show(text)
+    web, gone = application_units.parse_show(text)
     assert (web.main_pid, web.started, web.need_reload, web.enabled) == (17, 2.5, True, "enabled")
     assert web.files == (
         "/etc/systemd/system/rq-web.service",
@@ -146,7 +148,7 @@ def test_established_connections_of_a_process_are_read_for_both_families() -> No
     table += row.format(peer="0D00D50A:18EB", state="08", inode=12)
     table += row.format(peer="0000000000000000FFFF00000E00D50A:18EB", state="01", inode=13)
     table += row.format(peer="B80D0120000000000000000001000000:18EB", state="01", inode=14)
-    assert units.established(table, ["11", "12", "13", "14"]) == (
+    assert application_units.established(table, ["11", "12", "13", "14"]) == (
         "10.213.0.11:6379",
         "10.213.0.14:6379",
         "[2001:db8::1]:6379",
@@ -156,16 +158,21 @@ def test_established_connections_of_a_process_are_read_for_both_families() -> No
 def test_a_file_that_is_newer_than_the_process_means_a_restart() -> None:
     state = State("a.service", files=("/unit", "/environment"), started=100.0)
     unit = Unit("a.service", watch=("/release",))
-    assert units.older(state, unit, {"/unit": 99.0, "/environment": 50.0, "/release": 100.0}) == ""
-    assert units.older(state, unit, {"/unit": 99.0, "/release": 100.5}) == "/release"
-    assert units.older(State("a.service", active="failed", started=1.0, files=("/unit",)), unit, {"/unit": 2.0}) == ""
+    assert application_units.older(state, unit, {"/unit": 99.0, "/environment": 50.0, "/release": 100.0}) == ""
+    assert application_units.older(state, unit, {"/unit": 99.0, "/release": 100.5}) == "/release"
+    assert (
+        application_units.older(
+            State("a.service", active="failed", started=1.0, files=("/unit",)), unit, {"/unit": 2.0}
+        )
+        == ""
+    )
 
 
 ORDER = ["web", "worker", "scheduler", "other"]
 
 
 def expand(*params: dict[str, Any]) -> tuple[list[str], list[str]]:
-    wanted, unwanted = units.expand(params, ORDER)
+    wanted, unwanted = application_units.expand(params, ORDER)
     return [unit.name for unit in wanted], unwanted
 
 
@@ -182,7 +189,7 @@ def test_a_unit_of_no_instance_must_not_run() -> None:
 
 
 def test_only_what_runs_or_is_enabled_is_in_excess() -> None:
-    wanted, _ = units.expand([{"name": "rq-worker@", "instances": 1}], ORDER)
+    wanted, _ = application_units.expand([{"name": "rq-worker@", "instances": 1}], ORDER)
     states = [
         State("rq-worker@1.service"),
         State("rq-worker@2.service"),
@@ -190,12 +197,12 @@ def test_only_what_runs_or_is_enabled_is_in_excess() -> None:
         State("rq-worker@4.service", active="inactive", enabled="disabled"),
         State("rq-worker@5.service", active="failed", enabled="disabled"),
     ]
-    assert units.surplus(states, wanted) == ["rq-worker@2.service", "rq-worker@3.service"]
+    assert application_units.surplus(states, wanted) == ["rq-worker@2.service", "rq-worker@3.service"]
 
 
 def test_workers_of_other_hosts_with_our_process_ids_are_not_ours() -> None:
     rows = [("app1", "17"), ("app2", "18"), (None, "19"), ("app1", None), ("app1", "x")]
-    assert units.workers_here(rows, "app1") == {17, 19}
+    assert application_units.workers_here(rows, "app1") == {17, 19}
 
 
 @pytest.mark.parametrize(
@@ -247,11 +254,11 @@ ROWS = {
 
 def test_workers_whose_process_is_gone_are_told_from_those_of_other_hosts() -> None:
     states = [State("rq-worker@1.service", kill_mode="mixed"), State("rq-worker@2.service", kill_mode="control-group")]
-    assert units.gone(ROWS, "app1", {1, 7}, states) == ["dead"]
+    assert application_units.gone(ROWS, "app1", {1, 7}, states) == ["dead"]
 
 
 @pytest.mark.parametrize(
     "states", [[], [State("w", kill_mode="mixed"), State("w2", kill_mode="process")], [State("w")]]
 )
 def test_nobody_is_called_dead_where_a_horse_may_outlive_its_worker(states: list[State]) -> None:
-    assert units.gone(ROWS, "app1", {1, 7}, states) == []
+    assert application_units.gone(ROWS, "app1", {1, 7}, states) == []

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lifeline.act.scale import Room, plan, size
 from lifeline.errors import LifelineError
-from lifeline.scale import Room, plan, size
 
 MIB = 1024**2
 FULL = Room(

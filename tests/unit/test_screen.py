@@ -9,9 +9,9 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline.diagnose import diagnose
-from lifeline.facts import DEPTH_LIMIT, plain
-from lifeline.screen import RESULT_LIMIT, screened, too_long, unreadable
+from lifeline.common.facts import DEPTH_LIMIT, plain
+from lifeline.loop import diagnose
+from lifeline.observe.screen import RESULT_LIMIT, screened, too_long, unreadable
 
 LEAVES = st.one_of(
     st.none(),

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lifeline.sentinel import Current, Wanted, incomplete, plan, shown
-from lifeline.sentinel_file import stored_secrets
+from lifeline.act.sentinel import Current, Wanted, incomplete, plan, shown
+from lifeline.formats.sentinel_conf import stored_secrets
 
 WANTED = Wanted(
     name="estate",

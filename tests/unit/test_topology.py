@@ -10,11 +10,11 @@ import pytest
 from estates import Estate
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline import survey, topology
-from lifeline.diagnose import plan_from_evidence
-from lifeline.plan import make_plan
-from lifeline.steps import Accepted
-from lifeline.surplus import surplus_between
+from lifeline.diagnose import survey, topology
+from lifeline.diagnose.history import surplus_between
+from lifeline.loop import plan_from_evidence
+from lifeline.plan.recovery import make_plan
+from lifeline.plan.steps import Accepted
 
 
 def test_a_healthy_estate_has_one_primary_and_nothing_to_do() -> None:

@@ -11,10 +11,10 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline.client import Credentials
+from lifeline.common.client import Credentials
+from lifeline.common.url import INVALID, parse_url, place, point, repointed, secrets
 from lifeline.errors import LifelineError
 from lifeline.rq.server import target
-from lifeline.url import INVALID, parse_url, place, point, repointed, secrets
 
 # Long enough that it is in no sentence by chance; with what ends a part of a URL, and what libraries complain about.
 WORD = "Zq7vXw9"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-from lifeline.waiting import until
+from lifeline.common.waiting import until
 
 
 def test_it_ends_with_the_condition() -> None:

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Mapping
 
-from .. import atomic
+from ..common import atomic
 from ..errors import LifelineError
 from .machine import run
 

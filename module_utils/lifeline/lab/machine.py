@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
-from .. import atomic
-from ..commands import bounded
+from ..common import atomic
+from ..common.commands import bounded
 from ..errors import LifelineError
 from . import plan
 

@@ -12,7 +12,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence
 
-from ..commands import bounded
+from ..common.commands import bounded
 from ..errors import LifelineError
 from . import files, machine, plan
 from .files import Directory

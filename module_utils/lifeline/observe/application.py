@@ -7,9 +7,9 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any, Optional, Union
 
-from ..client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
+from ..common.client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
+from ..common.url import parse_url, url_from_file
 from ..errors import LifelineError
-from ..url import parse_url, url_from_file
 
 Place = tuple[Endpoint, Credentials, int]
 

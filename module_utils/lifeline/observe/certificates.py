@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-from .. import tls
-from ..client import Endpoint
+from ..common.client import Endpoint
 from ..errors import LifelineError
+from ..formats import certificate
 
 
 def look(
@@ -25,9 +25,9 @@ def look(
     if cert_file:
         file = {"path": cert_file, "error": "", "key_fits": None}
         try:
-            der = tls.file_certificate(cert_file)
+            der = certificate.file_certificate(cert_file)
             file.update(_dates(der))
-            file["key_fits"] = tls.key_fits(cert_file, key_file) if key_file else None
+            file["key_fits"] = certificate.key_fits(cert_file, key_file) if key_file else None
         except (LifelineError, ValueError) as error:
             file["error"] = str(error)
     return {"file": file, "ports": {name: _served(port, der, seconds) for name, port in ports.items()}}
@@ -36,7 +36,7 @@ def look(
 def _served(endpoint: Endpoint, der: Optional[bytes], seconds: float) -> dict[str, Any]:
     view: dict[str, Any] = {"port": endpoint.port, "error": "", "same": None}
     try:
-        shown = tls.served_certificate(endpoint.host, endpoint.port, seconds)
+        shown = certificate.served_certificate(endpoint.host, endpoint.port, seconds)
         view.update(_dates(shown))
         view["same"] = None if der is None else shown == der
     except (OSError, ValueError) as error:
@@ -45,5 +45,5 @@ def _served(endpoint: Endpoint, der: Optional[bytes], seconds: float) -> dict[st
 
 
 def _dates(der: bytes) -> dict[str, float]:
-    not_before, not_after = tls.validity(der)
+    not_before, not_after = certificate.validity(der)
     return {"not_before": not_before, "not_after": not_after}

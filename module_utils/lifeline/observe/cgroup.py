@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any, Iterator, NamedTuple, Optional
 
-from .shell import read
+from ..common.shell import read
 
 # A limit above this is the kernel's way to say that there is none.
 NO_LIMIT = 1 << 60

@@ -8,8 +8,8 @@ import socket as sockets
 from contextlib import closing
 from typing import Any, Mapping
 
-from ..client import reason
-from .values import number
+from ..common.client import reason
+from ..common.values import number
 
 # Groups of clients that are named.
 SHOWN = 8

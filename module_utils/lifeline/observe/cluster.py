@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-from .values import number
+from ..common.values import number
 
 SLOTS = 16384
 # Slots on the move that are named; a resharding has one or a few open at a time.

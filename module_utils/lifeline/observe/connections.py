@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from ..units import peer_address
-from .shell import read
+from ..common.shell import read
+from .application_units import peer_address
 
 # A table of 20,000 connections; a longer one is read this far.
 TABLE_BYTES = 4 << 20

@@ -13,10 +13,10 @@ import re
 from collections import Counter
 from typing import Any, Mapping, Optional
 
-from .. import checker
-from ..atomic import folder
+from ..common.atomic import folder
+from ..common.folders import regular
 from ..errors import LifelineError
-from ..folders import regular
+from . import checker
 
 # Larger copies are not checked, and none for longer: the look that this is part of has to end (redis_look_timeout).
 MOST_BYTES = 4 << 30

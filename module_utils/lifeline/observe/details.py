@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, Mapping, Optional, Sequence
 
-from ..client import CONNECTION_ERRORS, Credentials, Endpoint, connect
+from ..common.client import CONNECTION_ERRORS, Credentials, Endpoint, connect
 
 
 def login(params: Mapping[str, Any], credentials: Credentials) -> Optional[Credentials]:

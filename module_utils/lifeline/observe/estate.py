@@ -12,13 +12,13 @@ import time
 from contextlib import closing
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
-from ..client import CONNECTION_ERRORS, HAS_REDIS, Credentials, Endpoint, connect, reason
+from ..common.client import CONNECTION_ERRORS, HAS_REDIS, Credentials, Endpoint, connect, reason
+from ..common.values import number
 from . import info
 from .files import data_files, free_bytes
 from .parallel import each
 from .platform import platform
 from .units import unit_states
-from .values import number
 
 EVIDENCE_VERSION = 1
 

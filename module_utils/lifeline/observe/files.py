@@ -12,7 +12,7 @@ import stat
 import time
 from typing import Any, Mapping, Optional, Sequence
 
-from .. import reading
+from ..common import reading
 
 # The directives of redis.conf that say where the data is and what it was configured for; nothing secret among them.
 _CONFIG_WORDS = (

@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, Optional, Sequence
 
-from ..client import Credentials, Endpoint, reason, tls_context
+from ..common.client import Credentials, Endpoint, reason, tls_context
+from ..common.url import parse_url
 from ..errors import LifelineError
-from ..url import parse_url
 from .estate import parse_info
 from .reach import resolve
 from .talk import Question, RefusedError, ask_all, info

@@ -15,8 +15,8 @@ import stat
 import time
 from typing import Any, Iterable, Optional, Sequence
 
-from .. import ownership
-from ..config import directives
+from ..common import ownership
+from ..formats.redis_conf import directives
 from .files import rdb_keyless
 from .running import SERVER, Process, Running
 from .sockets import place_of

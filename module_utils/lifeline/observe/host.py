@@ -12,11 +12,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Mapping, Optional, Sequence
 
-from ..client import Credentials, Endpoint
+from ..common.client import Credentials, Endpoint
+from ..common.url import parse_url
+from ..common.url import secrets as url_secrets
+from ..common.values import number
 from ..errors import LifelineError
-from ..managed import NO_URL
-from ..url import parse_url
-from ..url import secrets as url_secrets
+from ..plan.managed import NO_URL
 from . import (
     application,
     certificates,
@@ -40,7 +41,6 @@ from . import (
 )
 from .parallel import Section, side_by_side
 from .redact import Redactor, secrets_of
-from .values import number
 
 # Seconds that sections get beyond their own limits, before they are given up.
 SPARE_S = 0.5

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ..client import CONNECTION_ERRORS
-from .values import number
+from ..common.client import CONNECTION_ERRORS
+from ..common.values import number
 
 # What topology needs, and what a closer look asks for; each is the same in all versions.
 VIEW = ("server", "memory", "persistence", "stats", "replication", "cluster", "keyspace")

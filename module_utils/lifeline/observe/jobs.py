@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import closing
 from typing import Any, Mapping, Sequence
 
-from ..client import CONNECTION_ERRORS, Credentials, Endpoint, reason
+from ..common.client import CONNECTION_ERRORS, Credentials, Endpoint, reason
 from ..errors import LifelineError
 from ..rq import options
 from ..rq.info import Info

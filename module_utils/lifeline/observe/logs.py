@@ -11,7 +11,7 @@ import time
 from datetime import datetime
 from typing import Any, Callable, Iterable, Iterator, Optional
 
-from .. import commands, reading
+from ..common import commands, reading
 
 # A log costs no more than its tail, however long it is.
 TAIL_BYTES = 1 << 20

@@ -9,11 +9,11 @@ import re
 import time
 from typing import Any, Iterable, Mapping, Optional
 
+from ..common.shell import read
+from ..common.values import number
 from . import cgroup
-from .shell import read
 from .sockets import listeners
 from .system import SAMPLE_S
-from .values import number
 
 _STATUS = {"State": "state", "VmRSS": "rss_kb", "VmSwap": "swap_kb", "Threads": "threads", "THP_enabled": "thp"}
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")

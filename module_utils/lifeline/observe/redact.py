@@ -18,10 +18,10 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Union
 from urllib.parse import quote as url_quote
 from urllib.parse import quote_plus, unquote
 
-from ..config import directives
-from ..config import quote as config_quote
+from ..common.shell import read
+from ..formats.redis_conf import directives
+from ..formats.redis_conf import quote as config_quote
 from .deadline import LateError, Watch
-from .shell import read
 
 MASK = "***"
 

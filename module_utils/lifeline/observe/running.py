@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Optional
 
-from .shell import read
+from ..common.shell import read
 from .sockets import Place, listeners, overlap
 
 # How long, and at how many processes, one look may go on.

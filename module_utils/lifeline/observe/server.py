@@ -7,9 +7,9 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any, Mapping, Optional
 
-from ..client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
+from ..common.client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
+from ..common.values import number
 from . import clients, cluster, details, info
-from .values import number
 
 # Settings that hold secrets; they are left out of the evidence whole.
 SECRET_SETTINGS = ("requirepass", "masterauth", "primaryauth", "tls-key-file-pass", "tls-client-key-file-pass")

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Sequence
 
-from .. import services
+from ..act import services
+from ..act.endpoint import admin
+from ..common.shell import output
 from ..errors import LifelineError
-from ..haproxy import admin
 from .redact import Redactor
-from .shell import output
 from .units import unit_states
 
 # Lines of the journal of a unit that does not run.

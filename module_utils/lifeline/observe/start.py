@@ -8,9 +8,9 @@ import os
 import socket
 from typing import Any, Mapping, Sequence
 
-from .. import reading
+from ..common import reading
+from ..common.values import number
 from . import access, processes
-from .values import number
 
 # A server has a handful of files; a folder full of strange ones is not looked through.
 FILES = 16

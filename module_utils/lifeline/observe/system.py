@@ -8,8 +8,8 @@ import os
 import time
 from typing import Any, Iterable, Mapping, Optional
 
-from .shell import read
-from .values import number
+from ..common.shell import read
+from ..common.values import number
 
 # How long the two looks lie apart that rates are told from, in seconds.
 SAMPLE_S = 0.3

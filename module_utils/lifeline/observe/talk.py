@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable, Generator, Iterator, Optional, Sequence, Union
 
-from ..client import reason
+from ..common.client import reason
 
 Address = tuple[str, int]
 

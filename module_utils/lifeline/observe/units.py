@@ -7,8 +7,8 @@ from __future__ import annotations
 import subprocess
 from typing import Any, Callable, Sequence
 
-from .. import commands
-from .values import number
+from ..common import commands
+from ..common.values import number
 
 SECONDS = 5.0
 

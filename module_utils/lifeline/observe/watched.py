@@ -7,10 +7,10 @@ from __future__ import annotations
 import os
 from typing import Any, Mapping
 
-from ..sentinel_file import of_master
+from ..common.shell import read
+from ..common.values import number
+from ..formats.sentinel_conf import of_master
 from . import access
-from .shell import read
-from .values import number
 
 
 def look(path: str, service: str, units: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

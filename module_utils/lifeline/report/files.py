@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Mapping
 
-from .. import atomic
-from .. import evidence as documents
+from ..common import atomic
+from ..diagnose import evidence as documents
 from ..errors import LifelineError
 from .html import diagnosis_page
 from .incident import incident, incident_markdown, incident_page

@@ -11,7 +11,7 @@ import re
 from html import escape
 from typing import Any, Iterable, Mapping, Sequence
 
-from ..facts import clean_text
+from ..common.facts import clean_text
 from . import svg, words
 
 CSS = """

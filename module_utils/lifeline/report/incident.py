@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
-from ..facts import Facts, clean_text
-from ..remedies import title
+from ..common.facts import Facts, clean_text
+from ..plan.remedies import title
 from . import html, markdown, words
 
 VERSION = 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any, Iterable, Mapping, Sequence
 
-from ..facts import clean_text
+from ..common.facts import clean_text
 from . import words
 
 # Rows of a table, and lines of evidence of one finding.

@@ -7,8 +7,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any, Mapping, Sequence
 
-from ..facts import clean_text
-from ..remedies import title
+from ..common.facts import clean_text
+from ..plan.remedies import title
 from . import words
 
 # Columns of a terminal that Ansible's own indentation leaves, and lines of evidence of a finding that are shown there.

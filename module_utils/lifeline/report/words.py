@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, Mapping, Optional, Sequence
 
-from ..remedies import title
+from ..plan.remedies import title
 
 MEANING = {
     "healthy": "in service, and everybody agrees",

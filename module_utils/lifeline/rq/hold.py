@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..client import CONNECTION_ERRORS
+from ..common.client import CONNECTION_ERRORS
 from . import options
 from .requeue import Run
 from .server import Server, target

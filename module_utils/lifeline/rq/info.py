@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
-from ..client import CONNECTION_ERRORS
+from ..common.client import CONNECTION_ERRORS
 from ..errors import LifelineError
 from . import explain, lua, options
 from .keys import Keys, matching, names, text

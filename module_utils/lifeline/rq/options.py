@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..spec import connection_spec
+from ..common.spec import connection_spec
 from .keys import DEFAULT_PREFIX
 
 SOURCES = (

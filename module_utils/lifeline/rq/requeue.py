@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-from ..client import CONNECTION_ERRORS
+from ..common.client import CONNECTION_ERRORS
 from ..errors import LifelineError
 from . import explain, lua
 from .batches import Batches

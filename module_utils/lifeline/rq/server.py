@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Optional, TypeVar, Union
 from urllib.parse import urlsplit
 
-from ..client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason, require_library
+from ..common.client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason, require_library
+from ..common.url import parse_url
 from ..errors import LifelineError
-from ..url import parse_url
 from .lua import digest
 
 Address = Union[str, dict[str, Any]]

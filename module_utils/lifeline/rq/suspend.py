@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..client import CONNECTION_ERRORS
+from ..common.client import CONNECTION_ERRORS
 from ..errors import LifelineError
 from . import options
 from .info import Info

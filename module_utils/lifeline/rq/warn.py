@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..client import CONNECTION_ERRORS
+from ..common.client import CONNECTION_ERRORS
 from .keys import Keys, match, text
 from .keys import names as members
 from .server import Server

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import pytest
-from lifeline.client import CONNECTION_ERRORS
+from lifeline.common.client import CONNECTION_ERRORS
 from lifeline.rq.server import Server, target
 from modules import OLDEST, ROOT, STARTER, Modules, environment, shim
 from rqlab import interpreter, put

@@ -7,12 +7,12 @@ from __future__ import annotations
 import os
 from typing import Any, Mapping, Optional, Sequence
 
-from ... import memory
-from ...client import Credentials, Endpoint
+from ...common import memory
+from ...common.client import Credentials, Endpoint
+from ...common.shell import output, read
 from .. import application, certificates, details
 from ..parallel import Section, side_by_side
 from ..running import unit_of
-from ..shell import output, read
 from . import config, host, nft, server, units
 from .secrets import Digests
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ... import reading
-from ...config import SECRETS, directives, file_values
+from ...common import reading
 from ...errors import LifelineError
+from ...formats.redis_conf import SECRETS, directives, file_values
 from .secrets import Digests, hidden, plain_passwords, users, weak
 
 LIMIT = 1_000_000

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
-from ..shell import output, read
+from ...common.shell import output, read
 from ..sockets import LISTENS, address_of
 
 KERNEL = {

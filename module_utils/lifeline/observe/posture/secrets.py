@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from typing import Any, Mapping
 
-from ... import acl
+from ...formats import acl
 
 DIGITS = 12
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Mapping, Optional, Sequence
 
-from ...client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
-from ...config import SECRETS, name_of
+from ...common.client import CONNECTION_ERRORS, Credentials, Endpoint, connect, reason
+from ...common.values import number
 from ...errors import LifelineError
+from ...formats.redis_conf import SECRETS, name_of
 from ...rq.keys import Keys
 from .. import details, info
 from ..server import refusals, statistics
-from ..values import number
 from .secrets import Digests, hidden, users, weak
 
 # Commands whose use is counted: they stop a server, empty it, or change what it is.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any, Optional, Sequence
 
-from ..shell import output
+from ...common.shell import output
 
 PROPERTIES = {
     "Id": "id",

@@ -1,0 +1,206 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""RQ's own troubles: Redis is well, and jobs do not run."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from ...common.facts import Facts
+from ..case import Case
+from .base import CRITICAL, EVERYBODY, INFO, LIKELY, WARNING, Cause, Match
+
+# Seconds that jobs may wait before nobody is said to take them: a worker that restarts takes a few.
+UNATTENDED_S = 15
+
+
+def _queues(jobs: Facts) -> list[tuple[str, Facts]]:
+    return list(jobs.named("queues"))
+
+
+def _in_use(jobs: Facts) -> bool:
+    """Whether RQ uses this Redis at all."""
+    return bool(_queues(jobs)) or jobs.count("workers.live") > 0 or jobs.count("workers.dead") > 0
+
+
+def _suspended(case: Case) -> Iterator[Match]:
+    seen_by, jobs = case.jobs
+    if "suspended" in jobs:
+        ttl = jobs.maybe_number("suspended.ttl")
+        until = "until somebody resumes them" if ttl is None else f"for another {ttl:.0f} s"
+        waiting = sum(max(0, row.count("length")) for _name, row in _queues(jobs))
+        line = f"{seen_by}: RQ's workers are suspended {until}; {waiting} jobs wait"
+        yield Match(case.service, (line,), (EVERYBODY,), WARNING if ttl is None else INFO)
+
+
+def _units(case: Case) -> Iterator[Match]:
+    for host in case.application_hosts:
+        units = host.section("services")
+        unwell = [row for row in units.rows("units") if row.text("action") in ("restart", "drain")]
+        if not unwell:
+            if units.text("error"):
+                yield Match(host.name, (f"{host.name}: {units.text('error')}",), severity=WARNING, sure=LIKELY)
+            continue
+        lines = []
+        for row in unwell:
+            lines.append(f"{host.name} {row.text('name')}: {row.text('reason')}")
+            lines += [f"{host.name} {row.text('name')} journal: {line}" for line in row.texts("last")[-1:]]
+        kinds = {kind: _all_unwell(units, kind) for kind in ("web", "worker")}
+        severity = CRITICAL if any(kinds.values()) else WARNING
+        yield Match(host.name, tuple(lines[:8]), (EVERYBODY,), severity)
+
+
+def _all_unwell(units: Facts, kind: str) -> bool:
+    """Whether all units of one kind are unwell, and there are some."""
+    rows = [row for row in units.rows("units") if row.text("kind") == kind]
+    return bool(rows) and not any(row.flag("healthy") for row in rows)
+
+
+def _gone(case: Case) -> Iterator[Match]:
+    seen_by, jobs = case.jobs
+    dead, live = jobs.count("workers.dead"), jobs.count("workers.live")
+    if dead:
+        names = ", ".join(jobs.sub("workers").texts("names_dead")[:4])
+        line = f"{seen_by}: {dead} registered workers have gone without a word ({names}); {live} are alive"
+        yield Match(case.service, (line,), severity=INFO if live else WARNING)
+
+
+def _unattended(case: Case) -> Iterator[Match]:
+    seen_by, jobs = case.jobs
+    if "suspended" in jobs:
+        return
+    listeners = dict(jobs.numbers("workers.by_queue"))
+    waiting = [
+        (name, row)
+        for name, row in _queues(jobs)
+        if row.count("length") > 0 and row.number("oldest_age") >= UNATTENDED_S and not listeners.get(name)
+    ]
+    if waiting:
+        live = jobs.count("workers.live")
+        lines = [
+            f"{seen_by}: {row.count('length')} jobs wait in {name}, the next for {row.number('oldest_age'):.0f} s, and "
+            f"no worker listens to it ({live} workers are alive)"
+            for name, row in waiting[:5]
+        ]
+        yield Match(case.service, tuple(lines), severity=WARNING if live else CRITICAL)
+
+
+def _abandoned(case: Case) -> Iterator[Match]:
+    seen_by, jobs = case.jobs
+    stuck = [(name, row.count("lease_expired")) for name, row in _queues(jobs) if row.count("lease_expired") > 0]
+    if stuck:
+        lines = [
+            f"{seen_by}: {count} jobs of {name} were begun by workers that let their lease run out"
+            for name, count in stuck
+        ]
+        yield Match(case.service, tuple(lines[:5]), data={"jobs": sum(count for _name, count in stuck)})
+
+
+def _scheduler(case: Case) -> Iterator[Match]:
+    seen_by, jobs = case.jobs
+    leases = dict(jobs.numbers("schedulers"))
+    overdue = {name: row.count("scheduled_overdue") for name, row in _queues(jobs)}
+    lines = [
+        f"{seen_by}: {count} jobs of {name} are overdue, and no scheduler holds its lease"
+        for name, count in overdue.items()
+        if count > 0 and name not in leases
+    ]
+    if lines:
+        yield Match(case.service, tuple(lines[:5]))
+
+
+def _evicted(case: Case) -> Iterator[Match]:
+    seen_by, jobs = case.jobs
+    policy, evicted = jobs.text("policy"), jobs.count("evicted")
+    if policy in ("", "noeviction") or not _in_use(jobs):
+        return
+    lines = (f"{seen_by}: maxmemory-policy is {policy}, {evicted} keys were evicted since the server's start",)
+    where = case.topology.primary or case.service
+    yield Match(where, lines, (EVERYBODY,) if evicted else (), CRITICAL if evicted else WARNING)
+
+
+CAUSES = (
+    Cause(
+        "workers_suspended",
+        "F54",
+        "rq",
+        "RQ's workers are suspended",
+        WARNING,
+        "No job runs; queues grow.",
+        "If nobody is at work there: rq resume (it deletes the key `suspended` below RQ_KEY_PREFIX).",
+        "Do not restart the workers: they are well, and exit at once while they are suspended.",
+        _suspended,
+        ("queue_unattended", "units_unwell", "workers_gone"),
+    ),
+    Cause(
+        "units_unwell",
+        "F55",
+        "rq",
+        "The application's units lost Redis, or do not run",
+        WARNING,
+        "Requests and jobs of that host.",
+        "recover.yml restarts the units that need it, one after the other; a worker that is busy ends its job first.",
+        "Do not requeue everything: jobs of workers that live would run twice.",
+        _units,
+        ("queue_unattended", "workers_gone", "scheduler_absent", "jobs_abandoned"),
+    ),
+    Cause(
+        "workers_gone",
+        "F55",
+        "rq",
+        "Registered workers are dead",
+        WARNING,
+        "The job that each of them had begun.",
+        "Start workers where none is left. RQ forgets the dead ones by itself; requeue.yml shows their jobs.",
+        "Do not requeue all failed jobs: what had done its work would do it twice.",
+        _gone,
+    ),
+    Cause(
+        "queue_unattended",
+        "F55",
+        "rq",
+        "Jobs wait in a queue that no worker listens to",
+        CRITICAL,
+        "These jobs wait for ever, and the queue grows until the memory is full.",
+        "Start workers for that queue (rq_services_queues, rq_services_worker_count), or correct the queue's name "
+        "where jobs are enqueued.",
+        "Do not empty the queue, and do not requeue: the jobs are where they belong.",
+        _unattended,
+    ),
+    Cause(
+        "jobs_abandoned",
+        "F56",
+        "rq",
+        "Jobs were begun and abandoned",
+        WARNING,
+        "These jobs: RQ moves them to the failed ones some day, where they expire.",
+        "requeue.yml --check shows them; put those back that may run twice (abandoned jobs may have done their work).",
+        "Do not run `rq requeue --all`: jobs that had been done, or that were stopped by a person, run again.",
+        _abandoned,
+    ),
+    Cause(
+        "scheduler_absent",
+        "F55",
+        "rq",
+        "Scheduled jobs are overdue and no scheduler runs",
+        WARNING,
+        "What was to run at a time does not run.",
+        "Start the scheduler (rq_services_scheduler_enabled, or workers with --with-scheduler); it moves what is "
+        "overdue.",
+        "Do not enqueue the jobs a second time: they run as soon as a scheduler is back.",
+        _scheduler,
+    ),
+    Cause(
+        "data_evicted",
+        "F57",
+        "rq",
+        "Redis may throw jobs away to save memory",
+        WARNING,
+        "Jobs vanish without a trace, with what they were to do; workers and failed jobs first with volatile policies.",
+        "Set redis_server_maxmemory_policy to noeviction and run provision.yml; keep caches in a server of their "
+        "own. What was evicted only its producer knows.",
+        "Do not raise maxmemory alone: the next peak evicts again.",
+        _evicted,
+        ("units_unwell", "workers_gone", "jobs_abandoned"),
+    ),
+)

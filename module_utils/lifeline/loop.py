@@ -1,0 +1,320 @@
+# Copyright: Lifeline contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From all hosts' evidence to one diagnosis: which outage it is, how we know, what is at risk, what to do.
+
+Pure and linear: every cause looks at the case once, then consequences go under their cause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional, Sequence
+
+from .common.facts import Facts, clean_text
+from .diagnose import evidence as documents
+from .diagnose.case import FRESH_S, Case
+from .diagnose.causes.base import CRITICAL, EVERYBODY, INFO, WARNING, Cause, Match
+from .diagnose.causes.catalogue import CATALOGUE
+from .diagnose.topology import BLIND, agreement
+from .diagnose.viewpoints import parties
+from .plan.aftermath import recall
+from .plan.primary import settle
+from .plan.recovery import make_plan, outage_began
+from .plan.steps import LOSS_LIMIT, Accepted, Finding, Terms
+from .report import words
+from .report.files import write
+from .report.text import diagnoses_text
+
+DIAGNOSIS_VERSION = 1
+
+# Sections that hosts could not look at, of all hosts.
+MOST_UNSEEN = 100
+
+# Options of the module redis_diagnose.
+OPTIONS: dict[str, Any] = {
+    "service": {"type": "str"},
+    "evidence": {"type": "list", "elements": "dict", "default": []},
+    "evidence_file": {"type": "path"},
+    "nodes": {"type": "list", "elements": "dict", "default": []},
+    "sentinels": {"type": "list", "elements": "dict", "default": []},
+    "applications": {"type": "list", "elements": "str", "default": []},
+    "quorum": {"type": "int", "default": 0},
+    "unasked": {"type": "list", "elements": "str", "default": []},
+    "silent": {"type": "dict", "default": {}},
+    "tried": {"type": "list", "elements": "str", "default": []},
+    "fresh": {"type": "float", "default": FRESH_S},
+    "accept_data_loss": {"type": "list", "elements": "str", "default": []},
+    "accept_data_loss_bytes": {"type": "int", "default": LOSS_LIMIT},
+    "announced": {"type": "list", "elements": "str"},
+    "agreed": {"type": "list", "elements": "str", "default": []},
+    "memory_dir": {"type": "path"},
+    "again": {"type": "bool", "default": False},
+    "registered": {"type": "str"},
+    "round": {"type": "str", "default": ""},
+    "report_dir": {"type": "path"},
+    "show": {"type": "bool", "default": False},
+    "fail": {"type": "bool", "default": False},
+}
+ONE_OF = (("service", "evidence_file"),)
+
+# A diagnosis' verdict:
+HEALTHY = "healthy"  # nothing worse than a note
+IMPAIRED = "impaired"  # in service, without its safety margin
+DOWN = "down"  # out of service, or about to lose data
+BLIND_VERDICT = "blind"  # nobody could look
+
+_VERDICTS = (DOWN, BLIND_VERDICT, IMPAIRED, HEALTHY)
+_ORDER = {CRITICAL: 0, WARNING: 1, INFO: 2}
+
+
+@dataclass
+class Sighting:
+    """A cause where it was seen."""
+
+    cause: Cause
+    match: Match
+    under: Optional[Sighting] = None
+
+    @property
+    def severity(self) -> str:
+        return self.match.severity or self.cause.severity
+
+    @property
+    def root(self) -> Sighting:
+        """What it is a consequence of in the end; itself where nothing explains it."""
+        found = self
+        while found.under is not None:
+            found = found.under
+        return found
+
+
+@dataclass
+class Diagnosis:
+    """What ``redis_diagnose`` returns, as plain data by ``as_dict``.
+
+    ``outage_began``: when the trouble that shows began; ``promoted_at``: when a replica last became a primary, by the
+    logs. Both are seconds since 1970, None where nothing tells. ``parties``: who says what of whom (``parties.py``).
+    ``unjudged``: ids of causes that could not be judged, which is a fault of Lifeline's. ``unseen``: what hosts could
+    not look at in time, and why: nothing found there is no proof that nothing is there.
+    """
+
+    version: int
+    service: str
+    verdict: str
+    summary: str
+    primary: Optional[dict[str, Any]]
+    findings: list[dict[str, Any]]
+    plan: dict[str, Any]
+    topology: dict[str, Any]
+    outage_began: Optional[float]
+    promoted_at: Optional[float]
+    parties: dict[str, Any] = field(default_factory=dict)
+    unjudged: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for reports and for Ansible."""
+        return dict(vars(self))
+
+
+def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
+    """The diagnosis of one estate of a bundle (``evidence.py``).
+
+    Whatever the documents hold, it returns; see ``Diagnosis`` for what.
+    """
+    said = Facts(estate)
+    case = Case.build(
+        documents.clean(estate.get("evidence")),
+        documents.members(estate.get("nodes")),
+        documents.members(estate.get("sentinels")),
+        said.text("service"),
+        said.count("quorum"),
+        said.texts("applications"),
+        said.texts("unasked"),
+        said.sub("silent"),
+    )
+    case.fresh_s = said.number("fresh", FRESH_S)
+    sightings, unjudged = see(case)
+    explain(sightings)
+    findings = _findings(sightings)
+    findings.sort(key=lambda finding: (_ORDER[finding.severity], finding.unknown))
+    accepted = Accepted(frozenset(said.texts("accept_data_loss")), said.count("accept_data_loss_bytes", LOSS_LIMIT))
+    topology = settle(case.topology, accepted)
+    terms = Terms(
+        announced=None if estate.get("announced") is None else said.texts("announced"),
+        agreed=said.texts("agreed"),
+        before={} if said.flag("again") else recall(estate.get("memory_dir"), case.service),
+        silent={host: clean_text(str(why)) for host, why in said.sub("silent").plain.items()},
+    )
+    plan = make_plan(topology, findings, said.texts("tried"), accepted, terms)
+    verdict = _verdict(case, findings)
+    return Diagnosis(
+        version=DIAGNOSIS_VERSION,
+        service=case.service,
+        verdict=verdict,
+        summary=_summary(case, verdict, findings),
+        primary=topology.endpoint,
+        findings=[finding.as_dict() for finding in findings],
+        plan=plan.as_dict(),
+        topology=topology.as_dict(),
+        outage_began=_began(case),
+        promoted_at=_promoted_at(case),
+        parties=parties(case),
+        unjudged=unjudged,
+        unseen=_unseen(case),
+    ).as_dict()
+
+
+def _unseen(case: Case) -> list[str]:
+    found = []
+    for name, host in case.hosts.items():
+        told = host.section("errors")
+        found += [f"{name}: {clean_text(str(section))} ({told.text(str(section))})" for section in told.plain]
+    return found[:MOST_UNSEEN]
+
+
+def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Module ``redis_diagnose``; ``params`` are its options.
+
+    Raises LifelineError when a bundle can not be read or a report not be written.
+    """
+    estates = documents.load(params["evidence_file"]) if params.get("evidence_file") else [params]
+    diagnoses, reports = [], []
+    for estate in estates:
+        diagnosis = diagnose(estate)
+        written = write(params["report_dir"], estate, diagnosis) if params.get("report_dir") else []
+        diagnoses.append({**diagnosis, "reports": written})
+        reports += written
+    diagnoses.sort(key=lambda diagnosis: _VERDICTS.index(diagnosis["verdict"]))
+    worst = diagnoses[0]
+    result: dict[str, Any] = {"diagnosis": worst, "diagnoses": diagnoses, "reports": reports}
+    if params.get("show"):
+        result = {"text": diagnoses_text(diagnoses)}
+    if params.get("fail") and worst["verdict"] != HEALTHY:
+        result.update(failed=True, msg=f"Estate {worst['service']} is {worst['verdict']}: {worst['summary']}.")
+    return result
+
+
+def plan_from_evidence(
+    evidence: Sequence[Mapping[str, Any]],
+    nodes: Sequence[Mapping[str, Any]],
+    sentinels: Sequence[Mapping[str, Any]],
+    service: str,
+    quorum: int = 0,
+) -> dict[str, Any]:
+    """The diagnosis for roles, which have its parts in variables of their own."""
+    estate = {"evidence": evidence, "nodes": nodes, "sentinels": sentinels, "service": service, "quorum": quorum}
+    return diagnose(estate)
+
+
+def see(case: Case) -> tuple[list[Sighting], list[str]]:
+    """Every cause that shows, wherever it shows; and the ids of those that can not be judged.
+
+    One cause that stumbles over odd evidence must not hide what all others have seen.
+    """
+    sightings: list[Sighting] = []
+    unjudged: list[str] = []
+    for cause in CATALOGUE:
+        try:
+            sightings += [Sighting(cause, match) for match in cause.detect(case)]
+        except Exception:  # noqa: BLE001 - whatever it is, the other causes are still wanted
+            unjudged.append(cause.id)
+    return sightings, unjudged
+
+
+def explain(sightings: Sequence[Sighting]) -> None:
+    """Put each consequence under what explains it; a cause before a symptom, the nearest before the rest."""
+    explaining = _by_consequence(sightings)
+    for sighting in sightings:
+        where = sighting.match.where
+        candidates = (
+            other
+            for subject in (where, *sighting.match.stems_from, EVERYBODY)
+            for consequence in (sighting.cause.id, sighting.cause.like)
+            for other in explaining.get((consequence, subject), ())
+            if other is not sighting and other.root is not sighting
+        )
+        sighting.under = min(
+            candidates, key=lambda other: (other.cause.is_symptom, other.match.where != where), default=None
+        )
+
+
+def _by_consequence(sightings: Sequence[Sighting]) -> dict[tuple[str, str], list[Sighting]]:
+    """By what it may explain, and in whom: so that no sighting has to be compared with every other."""
+    found: dict[tuple[str, str], list[Sighting]] = {}
+    for sighting in sightings:
+        for subject in sighting.match.subjects:
+            for consequence in sighting.cause.explains:
+                found.setdefault((consequence, subject), []).append(sighting)
+    return found
+
+
+def _findings(sightings: Sequence[Sighting]) -> list[Finding]:
+    consequences: dict[int, list[Sighting]] = {}
+    for sighting in sightings:
+        if sighting.under is not None:
+            consequences.setdefault(id(sighting.root), []).append(sighting)
+    return [_finding(root, consequences.get(id(root), ())) for root in sightings if root.under is None]
+
+
+def _finding(sighting: Sighting, consequences: Sequence[Sighting]) -> Finding:
+    cause, match = sighting.cause, sighting.match
+    severity = min([sighting.severity, *(other.severity for other in consequences)], key=lambda grade: _ORDER[grade])
+    return Finding(
+        id=cause.id,
+        title=cause.title,
+        where=match.where,
+        severity=severity,
+        evidence=[clean_text(line) for line in match.lines],
+        remedy=cause.remedy,
+        fault=cause.fault,
+        family=cause.family,
+        sure=match.sure,
+        unknown=cause.is_symptom,
+        at_risk=cause.at_risk,
+        avoid=cause.avoid,
+        task=cause.task if match.task is None else match.task,
+        data=dict(match.data),
+        consequences=[
+            {
+                "id": other.cause.id,
+                "title": other.cause.title,
+                "where": other.match.where,
+                "evidence": [clean_text(line) for line in other.match.lines],
+            }
+            for other in consequences
+        ],
+    )
+
+
+def _began(case: Case) -> Optional[float]:
+    """When the trouble that shows began; of a primary that was replaced and is still gone, the sentinels tell."""
+    gone = {server.node.host for server in case.servers if not server.alive}
+    logged = [watcher.logged("sdown_primary") for watcher in case.watchers]
+    seen = [found.number("last") for found in logged if found and gone & set(found.text("sample").split())]
+    shown = outage_began([host.facts.plain for host in case.hosts.values()])
+    return min([*seen, *([] if shown is None else [shown])], default=None)
+
+
+def _promoted_at(case: Case) -> Optional[float]:
+    logged = (server.logged("promoted") for server in case.servers)
+    return max((found.number("last") for found in logged if found is not None), default=None)
+
+
+def _verdict(case: Case, findings: Sequence[Finding]) -> str:
+    if case.topology.state == BLIND:
+        return BLIND_VERDICT
+    worst = min((_ORDER[finding.severity] for finding in findings), default=_ORDER[INFO])
+    return {0: DOWN, 1: IMPAIRED}.get(worst, HEALTHY)
+
+
+def _summary(case: Case, verdict: str, findings: Sequence[Finding]) -> str:
+    if verdict == BLIND_VERDICT:
+        return f"nobody could look: {'; '.join(case.topology.reasons)}"
+    if verdict == HEALTHY:
+        return agreement(case.topology)
+    first = findings[0]
+    kinds = list(dict.fromkeys((item.severity, item.id) for item in findings if item.severity != INFO))
+    places = list(dict.fromkeys(item.where for item in findings if (item.severity, item.id) == kinds[0]))
+    also = f", and {len(kinds) - 1} more" if len(kinds) > 1 else ""
+    return f"{'unknown fault: ' if first.unknown else ''}{words.lower(first.title)} ({words.names(places)}){also}"
