@@ -121,7 +121,7 @@ changed_paths:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.common.files import work
+from ansible.module_utils.lifeline.act.files import work
 from ansible.module_utils.lifeline.common.spec import run, unlogged
 
 

@@ -162,7 +162,7 @@ refusals:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.lifeline.act.failover import ensure_primary
+from ansible.module_utils.lifeline.act.failover.ensure import ensure_primary
 from ansible.module_utils.lifeline.common.spec import credentials_spec, estate_spec, run
 
 

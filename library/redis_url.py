@@ -57,8 +57,8 @@ before:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lifeline.act.url_file import point
 from ansible.module_utils.lifeline.common.spec import run
-from ansible.module_utils.lifeline.common.url import point
 
 
 def main() -> None:

@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from .common.facts import Facts, clean_text
+from .common.words import lower, names
 from .diagnose import evidence as documents
 from .diagnose.case import FRESH_S, Case
-from .diagnose.causes.base import CRITICAL, EVERYBODY, INFO, WARNING, Cause, Match
-from .diagnose.causes.catalogue import CATALOGUE
+from .diagnose.causes.base import INFO
+from .diagnose.findings import ORDER, Finding, began, explain, found, promoted_at, see
 from .diagnose.topology import BLIND, agreement
 from .diagnose.viewpoints import parties
 from .plan.aftermath import recall
 from .plan.primary import settle
-from .plan.recovery import make_plan, outage_began
-from .plan.steps import LOSS_LIMIT, Accepted, Finding, Terms
-from .report import words
+from .plan.recovery import make_plan
+from .plan.steps import LOSS_LIMIT, Accepted, Terms
 from .report.files import write
 from .report.text import diagnoses_text
 
@@ -64,28 +64,6 @@ DOWN = "down"  # out of service, or about to lose data
 BLIND_VERDICT = "blind"  # nobody could look
 
 _VERDICTS = (DOWN, BLIND_VERDICT, IMPAIRED, HEALTHY)
-_ORDER = {CRITICAL: 0, WARNING: 1, INFO: 2}
-
-
-@dataclass
-class Sighting:
-    """A cause where it was seen."""
-
-    cause: Cause
-    match: Match
-    under: Optional[Sighting] = None
-
-    @property
-    def severity(self) -> str:
-        return self.match.severity or self.cause.severity
-
-    @property
-    def root(self) -> Sighting:
-        """What it is a consequence of in the end; itself where nothing explains it."""
-        found = self
-        while found.under is not None:
-            found = found.under
-        return found
 
 
 @dataclass
@@ -136,8 +114,8 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
     case.fresh_s = said.number("fresh", FRESH_S)
     sightings, unjudged = see(case)
     explain(sightings)
-    findings = _findings(sightings)
-    findings.sort(key=lambda finding: (_ORDER[finding.severity], finding.unknown))
+    findings = found(sightings)
+    findings.sort(key=lambda finding: (ORDER[finding.severity], finding.unknown))
     accepted = Accepted(frozenset(said.texts("accept_data_loss")), said.count("accept_data_loss_bytes", LOSS_LIMIT))
     topology = settle(case.topology, accepted)
     terms = Terms(
@@ -157,8 +135,8 @@ def diagnose(estate: Mapping[str, Any]) -> dict[str, Any]:
         findings=[finding.as_dict() for finding in findings],
         plan=plan.as_dict(),
         topology=topology.as_dict(),
-        outage_began=_began(case),
-        promoted_at=_promoted_at(case),
+        outage_began=began(case),
+        promoted_at=promoted_at(case),
         parties=parties(case),
         unjudged=unjudged,
         unseen=_unseen(case),
@@ -207,104 +185,10 @@ def plan_from_evidence(
     return diagnose(estate)
 
 
-def see(case: Case) -> tuple[list[Sighting], list[str]]:
-    """Every cause that shows, wherever it shows; and the ids of those that can not be judged.
-
-    One cause that stumbles over odd evidence must not hide what all others have seen.
-    """
-    sightings: list[Sighting] = []
-    unjudged: list[str] = []
-    for cause in CATALOGUE:
-        try:
-            sightings += [Sighting(cause, match) for match in cause.detect(case)]
-        except Exception:  # noqa: BLE001 - whatever it is, the other causes are still wanted
-            unjudged.append(cause.id)
-    return sightings, unjudged
-
-
-def explain(sightings: Sequence[Sighting]) -> None:
-    """Put each consequence under what explains it; a cause before a symptom, the nearest before the rest."""
-    explaining = _by_consequence(sightings)
-    for sighting in sightings:
-        where = sighting.match.where
-        candidates = (
-            other
-            for subject in (where, *sighting.match.stems_from, EVERYBODY)
-            for consequence in (sighting.cause.id, sighting.cause.like)
-            for other in explaining.get((consequence, subject), ())
-            if other is not sighting and other.root is not sighting
-        )
-        sighting.under = min(
-            candidates, key=lambda other: (other.cause.is_symptom, other.match.where != where), default=None
-        )
-
-
-def _by_consequence(sightings: Sequence[Sighting]) -> dict[tuple[str, str], list[Sighting]]:
-    """By what it may explain, and in whom: so that no sighting has to be compared with every other."""
-    found: dict[tuple[str, str], list[Sighting]] = {}
-    for sighting in sightings:
-        for subject in sighting.match.subjects:
-            for consequence in sighting.cause.explains:
-                found.setdefault((consequence, subject), []).append(sighting)
-    return found
-
-
-def _findings(sightings: Sequence[Sighting]) -> list[Finding]:
-    consequences: dict[int, list[Sighting]] = {}
-    for sighting in sightings:
-        if sighting.under is not None:
-            consequences.setdefault(id(sighting.root), []).append(sighting)
-    return [_finding(root, consequences.get(id(root), ())) for root in sightings if root.under is None]
-
-
-def _finding(sighting: Sighting, consequences: Sequence[Sighting]) -> Finding:
-    cause, match = sighting.cause, sighting.match
-    severity = min([sighting.severity, *(other.severity for other in consequences)], key=lambda grade: _ORDER[grade])
-    return Finding(
-        id=cause.id,
-        title=cause.title,
-        where=match.where,
-        severity=severity,
-        evidence=[clean_text(line) for line in match.lines],
-        remedy=cause.remedy,
-        fault=cause.fault,
-        family=cause.family,
-        sure=match.sure,
-        unknown=cause.is_symptom,
-        at_risk=cause.at_risk,
-        avoid=cause.avoid,
-        task=cause.task if match.task is None else match.task,
-        data=dict(match.data),
-        consequences=[
-            {
-                "id": other.cause.id,
-                "title": other.cause.title,
-                "where": other.match.where,
-                "evidence": [clean_text(line) for line in other.match.lines],
-            }
-            for other in consequences
-        ],
-    )
-
-
-def _began(case: Case) -> Optional[float]:
-    """When the trouble that shows began; of a primary that was replaced and is still gone, the sentinels tell."""
-    gone = {server.node.host for server in case.servers if not server.alive}
-    logged = [watcher.logged("sdown_primary") for watcher in case.watchers]
-    seen = [found.number("last") for found in logged if found and gone & set(found.text("sample").split())]
-    shown = outage_began([host.facts.plain for host in case.hosts.values()])
-    return min([*seen, *([] if shown is None else [shown])], default=None)
-
-
-def _promoted_at(case: Case) -> Optional[float]:
-    logged = (server.logged("promoted") for server in case.servers)
-    return max((found.number("last") for found in logged if found is not None), default=None)
-
-
 def _verdict(case: Case, findings: Sequence[Finding]) -> str:
     if case.topology.state == BLIND:
         return BLIND_VERDICT
-    worst = min((_ORDER[finding.severity] for finding in findings), default=_ORDER[INFO])
+    worst = min((ORDER[finding.severity] for finding in findings), default=ORDER[INFO])
     return {0: DOWN, 1: IMPAIRED}.get(worst, HEALTHY)
 
 
@@ -317,4 +201,4 @@ def _summary(case: Case, verdict: str, findings: Sequence[Finding]) -> str:
     kinds = list(dict.fromkeys((item.severity, item.id) for item in findings if item.severity != INFO))
     places = list(dict.fromkeys(item.where for item in findings if (item.severity, item.id) == kinds[0]))
     also = f", and {len(kinds) - 1} more" if len(kinds) > 1 else ""
-    return f"{'unknown fault: ' if first.unknown else ''}{words.lower(first.title)} ({words.names(places)}){also}"
+    return f"{'unknown fault: ' if first.unknown else ''}{lower(first.title)} ({names(places)}){also}"

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import loop, report
+from lifeline import loop
 from lifeline.act import lock
 from lifeline.common import memory, url
 from lifeline.common.facts import clean_all, plain
@@ -24,6 +24,7 @@ from lifeline.formats import redis_conf
 from lifeline.inventory import estate
 from lifeline.plan import ending
 from lifeline.plan import switchover as switch
+from lifeline.report import text as report
 from lifeline.report.compliance import text as compliance_text
 
 

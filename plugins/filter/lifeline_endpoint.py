@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lifeline.act import endpoint
 from lifeline.common import url
-from lifeline.plan import managed
+from lifeline.inventory import managed
 
 
 def requests(commands: list[list[str]]) -> str:

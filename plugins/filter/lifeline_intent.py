@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter that checks an inventory before anything is changed; the checks are module_utils/lifeline/inventory/intent.py."""
+"""Checks an inventory before anything is changed; the checks are module_utils/lifeline/inventory/intent.py."""
 
 from __future__ import annotations
 

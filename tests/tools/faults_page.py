@@ -26,8 +26,8 @@ PAGE = ROOT / "docs" / "faults.md"
 
 HEAD = """# Faults that Lifeline names
 
-Written by `make docs` from the catalogue in `module_utils/lifeline/diagnose/causes/`; change it there. How to read a diagnosis
-is in [diagnosis.md](diagnosis.md).
+Written by `make docs` from the catalogue in `module_utils/lifeline/diagnose/causes/`; change it there.
+How to read a diagnosis is in [diagnosis.md](diagnosis.md).
 
 Numbers (F01 ...) are those of the fault catalogue that the causes were made from. *Severity* is what a cause has by
 itself: critical is out of service or about to lose data, a warning is in service without its safety margin, info does

@@ -21,8 +21,8 @@ from typing import Any, Callable
 import pytest
 from lifeline.act import lock
 from lifeline.act.configure import store
+from lifeline.act.files import work as config_files
 from lifeline.common import atomic
-from lifeline.common.files import work as config_files
 from lifeline.errors import LifelineError
 
 ROOT = Path(__file__).resolve().parents[2]

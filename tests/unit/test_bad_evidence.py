@@ -276,7 +276,7 @@ def test_a_cause_that_stumbles_is_named_and_hides_nothing(monkeypatch: pytest.Mo
 
     broken = copy.copy(CATALOGUE[-1])
     object.__setattr__(broken, "detect", stumble)
-    monkeypatch.setattr("lifeline.loop.CATALOGUE", (broken, *CATALOGUE))
+    monkeypatch.setattr("lifeline.diagnose.findings.CATALOGUE", (broken, *CATALOGUE))
     said = diagnose(ESTATE)
     assert (said["verdict"], said["unjudged"]) == (HEALTHY, [broken.id])
     assert "Not judged" in diagnosis_text(said) and "Not judged" in diagnosis_page(said)

@@ -17,8 +17,7 @@ from lifeline.compliance import judge
 from lifeline.compliance.judge import assess, changes
 from lifeline.compliance.run import work
 from lifeline.errors import LifelineError
-from lifeline.report import compliance as compliance_reports
-from lifeline.report.compliance import text
+from lifeline.report.compliance import forms, text
 from postures import NOW, Posture
 
 WAIVER = {"control": "HST-006", "reason": "ordered", "owner": "storage", "expires": "2026-12-31"}
@@ -142,7 +141,7 @@ def nasty() -> dict[str, Any]:
 
 def test_junit_is_xml_with_one_case_a_result() -> None:
     for said in (report(broken()), nasty()):
-        root = ElementTree.fromstring(compliance_reports.render("junit", said))
+        root = ElementTree.fromstring(forms.render("junit", said))
         cases = root.findall("./testsuite/testcase")
         counts = said["summary"]["by_status"]
         assert len(cases) == len(said["results"]) == int(root.attrib["tests"])
@@ -155,7 +154,7 @@ def test_junit_is_xml_with_one_case_a_result() -> None:
 def test_sarif_has_what_its_schema_requires() -> None:
     """The required properties and the words of SARIF 2.1.0's schema (section 3 of the standard)."""
     for said in (report(broken()), nasty()):
-        log = json.loads(compliance_reports.render("sarif", said))
+        log = json.loads(forms.render("sarif", said))
         assert (log["version"], len(log["runs"])) == ("2.1.0", 1)
         run = log["runs"][0]
         rules = run["tool"]["driver"]["rules"]
@@ -177,7 +176,7 @@ def test_sarif_has_what_its_schema_requires() -> None:
 def test_prometheus_metrics_have_one_value_a_series() -> None:
     line = re.compile(r'lifeline_compliance_[a-z_]+\{([a-z_]+="(?:[^"\\\n]|\\.)*",?)+\} -?[0-9.e+]+')
     for said in (report(broken()), nasty()):
-        rendered = compliance_reports.render("prometheus", said)
+        rendered = forms.render("prometheus", said)
         series = [one for one in rendered.splitlines() if not one.startswith("#")]
         assert all(line.fullmatch(one) for one in series)
         names = [one.rpartition(" ")[0] for one in series]
@@ -203,7 +202,7 @@ class Page(HTMLParser):
 
 def test_the_page_runs_nothing_and_loads_nothing() -> None:
     for said in (report(broken()), nasty()):
-        rendered = compliance_reports.render("html", said)
+        rendered = forms.render("html", said)
         page = Page()
         page.feed(rendered)
         assert not {"script", "img", "link", "iframe", "object"} & set(page.tags)
@@ -213,9 +212,9 @@ def test_the_page_runs_nothing_and_loads_nothing() -> None:
 
 
 def test_markdown_shows_what_failed_and_no_markup_of_others() -> None:
-    said = compliance_reports.render("markdown", report(broken()))
+    said = forms.render("markdown", report(broken()))
     assert "### RDS-002" in said and "- redis2: protected-mode no" in said
-    assert "<script>" not in compliance_reports.render("markdown", nasty())
+    assert "<script>" not in forms.render("markdown", nasty())
 
 
 def test_B14_a_report_in_markdown_links_and_mentions_nothing() -> None:
@@ -227,7 +226,7 @@ def test_B14_a_report_in_markdown_links_and_mentions_nothing() -> None:
     said["results"][0].update(
         status="fail", evidence=["https://evil.example/ www.evil.example @someone #13 a@evil.example \u202e"]
     )
-    written = compliance_reports.render("markdown", said)
+    written = forms.render("markdown", said)
     line = next(line for line in written.splitlines() if "evil" in line)
     for sign in ("://", "www.", "@", "#13", "\u202e"):
         assert sign not in line.replace("&#", ""), line
@@ -246,7 +245,7 @@ def test_reports_are_written_compared_and_pruned(tmp_path: Path) -> None:
     options = {**broken().options(), "report_dir": str(tmp_path), "keep": 2}
     first = work(options, False)
     assert first["report"]["previous"] is None
-    assert {Path(path).name for path in first["reports"]} == set(compliance_reports.FILES.values())
+    assert {Path(path).name for path in first["reports"]} == set(forms.FILES.values())
     second = work({**Posture().options(), "report_dir": str(tmp_path), "keep": 2}, False)
     assert {row["control"] for row in second["report"]["previous"]["mended"]} == {"RDS-002", "HST-006"}
     work({**options, "formats": ["json"]}, False)

@@ -10,9 +10,10 @@ import pytest
 from estates import Estate
 from hypothesis import given
 from hypothesis import strategies as st
+from lifeline.diagnose.findings import Finding
 from lifeline.observe.copies import append_only_marks, cut_off
 from lifeline.plan.recovery import make_plan
-from lifeline.plan.steps import Accepted, Finding, Plan
+from lifeline.plan.steps import Accepted, Plan
 
 
 def command(*words: str) -> bytes:

@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from lifeline.common import files
-from lifeline.common.files import Current, Wanted, diff, inspect, plan, read_mode, read_wanted
+from lifeline.act import files
+from lifeline.act.files import Current, Wanted, diff, inspect, plan, read_mode, read_wanted
 from lifeline.errors import LifelineError
 
 A_FILE = Current("file", b"old\n", uid=7, gid=8, mode=0o640)

@@ -12,12 +12,12 @@ from lifeline.act import repair, scale
 from lifeline.common.client import Credentials, Endpoint, connect
 from lifeline.common.spec import connection_spec
 from lifeline.diagnose.causes.catalogue import CATALOGUE
+from lifeline.diagnose.findings import Finding
 from lifeline.diagnose.survey import build
 from lifeline.errors import LifelineError
 from lifeline.inventory.intent import estate_problems
 from lifeline.plan.recovery import make_plan
 from lifeline.plan.remedies import REMEDIES
-from lifeline.plan.steps import Finding
 from lifeline.verify import write_probe
 
 

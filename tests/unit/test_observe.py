@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lifeline import observe
 from lifeline.act.kept import Keeper
 from lifeline.act.node import follow_in_text
 from lifeline.common.client import CONNECTION_ERRORS
-from lifeline.observe import logs, watched
-from lifeline.observe.files import parse_manifest, snapshot
-from lifeline.plan.recovery import outage_began
+from lifeline.diagnose.findings import outage_began
+from lifeline.observe import logs, platform, watched
+from lifeline.observe.estate import parse_info, parse_sentinel
+from lifeline.observe.files import data_files, parse_manifest, snapshot
+from lifeline.observe.units import parse_units, unit_states
 
 SHOWN = """Id=redis-server@main.service
 LoadState=loaded
@@ -47,7 +48,7 @@ StateChangeTimestamp=
 
 
 def test_units_are_told_apart_in_the_order_asked_for() -> None:
-    units = observe.parse_units(["redis-server@main.service", "redis-sentinel.service"], SHOWN)
+    units = parse_units(["redis-server@main.service", "redis-sentinel.service"], SHOWN)
     server, sentinel = units["redis-server@main.service"], units["redis-sentinel.service"]
     assert (server["active"], server["result"], server["restarts"], server["since"]) == (
         "failed",
@@ -65,8 +66,8 @@ def test_a_host_without_systemd_has_no_units() -> None:
     def hangs(*_args: Any, **_options: Any) -> Any:
         raise subprocess.TimeoutExpired("systemctl", 5)
 
-    assert observe.unit_states(["a.service"], missing) == {}
-    assert observe.unit_states(["a.service"], hangs) == {}
+    assert unit_states(["a.service"], missing) == {}
+    assert unit_states(["a.service"], hangs) == {}
 
 
 def test_data_files_are_found_where_the_configuration_says(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_data_files_are_found_where_the_configuration_says(tmp_path: Path) -> No
     (tmp_path / "aof" / "appendonly.aof.2.incr.aof").write_text("12345")
     (tmp_path / "aof" / "appendonly.aof.1.incr.aof").write_text("123")
     (tmp_path / "dump.rdb").write_text("rdb")
-    files = observe.data_files(str(config))
+    files = data_files(str(config))
     assert 0 <= files["aof"].pop("age_s") < 60
     assert files["aof"] == {
         "size": len(manifest) + 8,
@@ -222,20 +223,20 @@ def test_the_servers_own_words_are_grouped(name: str, line: str) -> None:
 def test_no_persistence_and_no_files(tmp_path: Path) -> None:
     config = tmp_path / "redis.conf"
     config.write_text(f'dir {tmp_path}\nsave ""\nappendonly no\n')
-    files = observe.data_files(str(config))
+    files = data_files(str(config))
     assert (files["aof"], files["rdb"], files["aof_configured"], files["rdb_configured"]) == (None, None, False, False)
-    assert observe.data_files(str(tmp_path / "nothing.conf")) == {}
+    assert data_files(str(tmp_path / "nothing.conf")) == {}
 
 
 def test_sentinel_that_does_not_know_the_service() -> None:
     error = CONNECTION_ERRORS[0]("No such master with that name")
-    view = observe.parse_sentinel([error, error, error, error, {"sentinel_tilt": 1}])
+    view = parse_sentinel([error, error, error, error, {"sentinel_tilt": 1}])
     assert view == {"known": False, "tilt": True, "tilt_s": -1, "uptime_s": -1}
 
 
 @given(st.dictionaries(st.text(max_size=12), st.none() | st.integers() | st.text(max_size=12), max_size=20))
 def test_any_info_is_read_without_a_traceback(info: dict[str, Any]) -> None:
-    view = observe.parse_info({**info, "role": info.get("role", "slave")})
+    view = parse_info({**info, "role": info.get("role", "slave")})
     assert set(view) >= {"role", "offset", "replid", "primary", "keys"}
 
 
@@ -265,13 +266,13 @@ def test_a_copy_outlives_what_redis_does_to_the_originals(tmp_path: Path) -> Non
 
 
 def test_the_platform_is_what_os_release_says(tmp_path: Path) -> None:
-    assert observe.platform(str(tmp_path)) == {"distribution": "", "release": ""}
+    assert platform.platform(str(tmp_path)) == {"distribution": "", "release": ""}
     (tmp_path / "usr" / "lib").mkdir(parents=True)
     (tmp_path / "usr" / "lib" / "os-release").write_text('# comment\nNAME="Alma"\nID="almalinux"\nVERSION_ID="9.4"\n')
-    assert observe.platform(str(tmp_path)) == {"distribution": "almalinux", "release": "9"}
+    assert platform.platform(str(tmp_path)) == {"distribution": "almalinux", "release": "9"}
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "os-release").write_text('ID=debian\nVERSION_ID="12"\n')
-    assert observe.platform(str(tmp_path)) == {"distribution": "debian", "release": "12"}
+    assert platform.platform(str(tmp_path)) == {"distribution": "debian", "release": "12"}
 
 
 SID = 'PRETTY_NAME="Debian GNU/Linux forky/sid"\nNAME="Debian GNU/Linux"\nVERSION_CODENAME=forky\nID=debian\n'
@@ -291,7 +292,7 @@ SID = 'PRETTY_NAME="Debian GNU/Linux forky/sid"\nNAME="Debian GNU/Linux"\nVERSIO
 def test_debian_without_a_version_is_sid_where_its_name_says_so(tmp_path: Path, text: str, release: str) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "os-release").write_text(text)
-    assert observe.platform(str(tmp_path))["release"] == release
+    assert platform.platform(str(tmp_path))["release"] == release
 
 
 def test_the_outage_began_when_the_first_sign_of_it_showed() -> None:

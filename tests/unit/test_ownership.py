@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from estates import Estate
 from lifeline.common import ownership
+from lifeline.diagnose.findings import Finding
 from lifeline.errors import LifelineError
 from lifeline.plan.recovery import make_plan
 from lifeline.plan.remedies import REMEDIES, needs_mark
-from lifeline.plan.steps import Finding
 
 TASKS = Path(__file__).resolve().parents[2] / "roles" / "redis_recovery" / "tasks" / "remedies"
 

@@ -11,8 +11,9 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lifeline.act.url_file import point
 from lifeline.common.client import Credentials
-from lifeline.common.url import INVALID, parse_url, place, point, repointed, secrets
+from lifeline.common.url import INVALID, parse_url, place, repointed, secrets
 from lifeline.errors import LifelineError
 from lifeline.rq.server import target
 

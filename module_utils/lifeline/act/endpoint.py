@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import socket
 from typing import Any, Sequence
 
-from ..common import commands, files, ownership
+from ..common import commands, ownership
 from ..common.commands import GONE, READY
+from ..common.haproxy_socket import admin, say
 from ..common.waiting import until
 from ..errors import LifelineError
+from . import files
 
 LOAD_SECONDS = 5.0
 
@@ -117,28 +118,6 @@ def running_mark(name: str) -> str:
     """The mark of the configuration that the running process has loaded, empty when it cannot be had."""
     found = re.search(r"^description: lifeline ([0-9a-f]+)", admin(name, "show info"), flags=re.MULTILINE)
     return found.group(1) if found else ""
-
-
-def admin(name: str, command: str) -> str:
-    """What the running process answers on its socket, empty when it does not."""
-    try:
-        return say(name, command)
-    except OSError:
-        return ""
-
-
-def say(name: str, command: str) -> str:
-    """The running process's answer to a command on its socket. Raises OSError when there is none."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-        channel.settimeout(2)
-        channel.connect(f"/run/{name}/admin.sock")
-        channel.sendall(f"{command}\n".encode())
-        answer = b""
-        while True:
-            data = channel.recv(65536)
-            if not data:
-                return answer.decode("utf-8", "replace")
-            answer += data
 
 
 def weigh(params: dict[str, Any], check: bool) -> dict[str, Any]:

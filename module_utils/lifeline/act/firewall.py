@@ -17,10 +17,11 @@ import socket
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
-from ..common import commands, files, ownership
+from ..common import commands, ownership
 from ..common.commands import GONE, READY
 from ..errors import LifelineError
 from ..inventory.estate import DEFAULT_ESTATE, address, members
+from . import files
 
 TABLE = "lifeline_redis"
 RULES = "/etc/lifeline/redis-firewall.nft"

@@ -6,20 +6,16 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import time
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
-from ..common import client, commands
-from ..common.url import parse_url, url_from_file
+from ..common import client
 from ..errors import LifelineError
 from ..observe import application_units
-from ..observe.application_units import Signs, State, Unit, Verdict
-from ..rq.keys import DEFAULT_PREFIX, Keys, text
+from ..observe.application_units import State, Unit, Verdict
+from ..observe.applications import Redis, judge, judge_all, result_of, show, signs_of, systemctl, url_of
 
 # Seconds between two looks, and for how long an application that runs may say that it is not well.
 POLL = 0.2
@@ -30,55 +26,13 @@ STOP = 5.0
 STOPPING = 120.0
 
 
-class Redis:
-    """Redis as the application reaches it: through the URL in its EnvironmentFile. May be nothing at all."""
-
-    def __init__(self, url: Optional[str], prefix: str = DEFAULT_PREFIX) -> None:
-        self.keys = Keys(prefix)
-        self.error = ""
-        self.suspended = False
-        self.endpoints: list[str] = []
-        self._client: Any = None
-        if not url:
-            return
-        endpoint, credentials, database = parse_url(url)
-        self._client = client.connect(endpoint, credentials.with_timeouts(2.0, 3.0), db=database)
-        if not endpoint.unix_socket:
-            with suppress(OSError):
-                found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-                self.endpoints = [application_units.join(str(address[4][0]), endpoint.port) for address in found]
-
-    def workers(self) -> Optional[set[int]]:
-        """Process ids of the workers that are registered from this host; None without Redis."""
-        rows = self.rows()
-        return None if rows is None else application_units.workers_here(rows.values(), socket.gethostname())
-
-    def rows(self) -> Optional[dict[str, tuple[Optional[str], Optional[str]]]]:
-        """(hostname, pid) of each registered worker by its name; None without Redis."""
-        if self._client is None:
-            return None
-        try:
-            workers = sorted(self._client.smembers(self.keys.workers))
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.exists(self.keys.suspended)
-            for key in workers:
-                pipeline.hmget(key, "hostname", "pid")
-            suspended, *rows = pipeline.execute()
-        except client.CONNECTION_ERRORS as error:
-            self.error = client.reason(error)
-            return None
-        self.error, self.suspended = "", bool(suspended)
-        names = [text(self.keys.worker_name(key.encode())) for key in workers]
-        return {name: (row[0], row[1]) for name, row in zip(names, rows)}
-
-
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """The module's work; ``params`` are the options of ``library/rq_services.py``. Returns its result."""
     wanted, unwanted = application_units.expand(params["units"], params["order"])
     if params["state"] == "started" and params["url_file"] and not client.HAS_REDIS:
         nothing = {"units": [], "healthy": False, "restarted": [], "draining": [], "enabled": [], "stopped": []}
         return {**nothing, "changed": True, "leftovers": [], "redis_error": "", "library": False}
-    redis = Redis(_url(params, check) if wanted else None, params["key_prefix"])
+    redis = Redis(url_of(params, check) if wanted else None, params["key_prefix"])
     if params["endpoints"]:
         redis.endpoints = list(params["endpoints"])
     if params["state"] == "started":
@@ -88,10 +42,10 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
 
 def _recovered(params: dict[str, Any], wanted: Sequence[Unit], redis: Redis, look_only: bool) -> dict[str, Any]:
     """Restart what lost Redis, one after the other; only say so with ``look_only``."""
-    verdicts = _judge_all(wanted, redis)
+    verdicts = judge_all(wanted, redis)
     if not look_only and not redis.error:
         verdicts = [_give_time(verdict, redis) for verdict in verdicts]
-    result = _result(verdicts, redis)
+    result = result_of(verdicts, redis)
     recover = params["state"] == "recovered"
     result["changed"] = recover and bool(result["restarted"] or result["draining"])
     if look_only:
@@ -109,7 +63,7 @@ def _recovered(params: dict[str, Any], wanted: Sequence[Unit], redis: Redis, loo
 
 def _gone(wanted: Sequence[Unit], redis: Redis) -> list[str]:
     """Workers of this host that Redis still lists and that are dead: nobody works on their jobs."""
-    states = _show([unit.name for unit in wanted if unit.kind == "worker"])
+    states = show([unit.name for unit in wanted if unit.kind == "worker"])
     rows = redis.rows() if states else None
     return application_units.gone(rows or {}, socket.gethostname(), _processes() if rows else set(), states)
 
@@ -128,11 +82,11 @@ def _give_time(verdict: Verdict, redis: Redis) -> Verdict:
     """A web application whose requests hung in the outage answers again by itself in moments; then it is left alone."""
     deadline = time.monotonic() + PATIENCE
     while verdict.unit.health_url and verdict.action == "restart" and time.monotonic() < deadline:
-        state = _show([verdict.unit.name])[0]
+        state = show([verdict.unit.name])[0]
         if state.active != "active":
             break
         time.sleep(POLL)
-        verdict = _judge(verdict.unit, state, redis, redis.workers())
+        verdict = judge(verdict.unit, state, redis, redis.workers())
     return verdict
 
 
@@ -147,8 +101,8 @@ def _roll(
         verdict = _settle(found, redis, timeout, result) if found.action == "wait" else found
         since = time.monotonic()
         if verdict.action in ("restart", "drain"):
-            _systemctl("reset-failed", verdict.unit.name, may_fail=True)
-            _systemctl("restart", "--no-block", verdict.unit.name)
+            systemctl("reset-failed", verdict.unit.name, may_fail=True)
+            systemctl("restart", "--no-block", verdict.unit.name)
         if verdict.action == "restart":
             _await_health(verdict.unit, redis, since, timeout, result, stop)
 
@@ -161,8 +115,8 @@ def _settle(verdict: Verdict, redis: Redis, timeout: float, result: dict[str, An
         if now > deadline:
             raise _unwell(verdict, timeout, result)
         time.sleep(POLL)
-        state = _show([verdict.unit.name])[0]
-        verdict = _judge(verdict.unit, state, redis, redis.workers())
+        state = show([verdict.unit.name])[0]
+        verdict = judge(verdict.unit, state, redis, redis.workers())
         now = time.monotonic()
         if state.active == "deactivating" and now < stopped_by:
             deadline = now + timeout
@@ -184,12 +138,12 @@ def _started(
     params: dict[str, Any], wanted: Sequence[Unit], unwanted: Sequence[str], redis: Redis, check: bool
 ) -> dict[str, Any]:
     """Enable and start what should run, restart what has not read its files, stop what should not run."""
-    states = {state.name: state for state in _show([unit.name for unit in wanted])}
+    states = {state.name: state for state in show([unit.name for unit in wanted])}
     extra = _surplus(wanted, unwanted)
     enable = [unit.name for unit in wanted if states[unit.name].enabled in ("disabled", "")]
     verdicts = [_to_start(unit, states[unit.name]) for unit in wanted]
     todo = [verdict for verdict in verdicts if verdict.action in ("restart", "drain")]
-    result = _result(verdicts, redis)
+    result = result_of(verdicts, redis)
     gone = [item["name"] for item in params["units"] if not item["instances"]]
     leftovers = [path for path in (f"/etc/systemd/system/{name}.service" for name in gone) if os.path.exists(path)]
     result.update(
@@ -198,12 +152,12 @@ def _started(
     if check:
         return result
     if extra:
-        _systemctl("disable", "--now", *extra)
-        _systemctl("reset-failed", *extra, may_fail=True)
+        systemctl("disable", "--now", *extra)
+        systemctl("reset-failed", *extra, may_fail=True)
     if any(state.need_reload or state.load == "not-found" for state in states.values()):
-        _systemctl("daemon-reload")
+        systemctl("daemon-reload")
     if enable:
-        _systemctl("enable", *enable)
+        systemctl("enable", *enable)
     _roll(todo, redis, params["timeout"], result)
     return result
 
@@ -218,7 +172,7 @@ def _to_start(unit: Unit, state: State) -> Verdict:
             changed[path] = os.stat(path).st_mtime - ago + now
     path = application_units.older(state, unit, changed)
     if path:
-        busy = unit.kind == "worker" and _signs(unit, state, None).busy
+        busy = unit.kind == "worker" and signs_of(unit, state, None).busy
         return Verdict(unit, "drain" if busy else "restart", f"{path} changed since its start")
     return Verdict(unit, "nothing", f"systemd says {state.active} ({state.sub})")
 
@@ -228,68 +182,10 @@ def _surplus(wanted: Sequence[Unit], unwanted: Sequence[str]) -> list[str]:
     names = {name for name in unwanted if not name.endswith("@")}
     patterns = [f"{name}*.service" for name in unwanted if name.endswith("@")]
     if patterns:
-        listed = _systemctl("list-units", "--all", "--plain", "--no-legend", *patterns)
-        listed += _systemctl("list-unit-files", "--plain", "--no-legend", *patterns, may_fail=True)
+        listed = systemctl("list-units", "--all", "--plain", "--no-legend", *patterns)
+        listed += systemctl("list-unit-files", "--plain", "--no-legend", *patterns, may_fail=True)
         names |= {line.split()[0] for line in listed.splitlines() if line.strip()}
-    return application_units.surplus(_show(sorted(name for name in names if not name.endswith("@.service"))), wanted)
-
-
-def _judge_all(wanted: Sequence[Unit], redis: Redis) -> list[Verdict]:
-    workers = redis.workers()
-    states = _show([unit.name for unit in wanted])
-    missing = [state.name for state in states if state.load == "not-found"]
-    if missing:
-        raise LifelineError(
-            f"This host has no unit {', '.join(missing)}: correct rq_services_units, "
-            "or let the role rq_services create it."
-        )
-    return [_judge(unit, state, redis, workers) for unit, state in zip(wanted, states)]
-
-
-def _judge(unit: Unit, state: State, redis: Redis, workers: Optional[set[int]]) -> Verdict:
-    signs = _signs(unit, state, workers) if state.active == "active" else Signs()
-    return application_units.judge(
-        unit, state, signs, redis.endpoints, time.monotonic() - state.started, redis.suspended
-    )
-
-
-def _signs(unit: Unit, state: State, workers: Optional[set[int]]) -> Signs:
-    """Everything to see of one running unit."""
-    health = _health(unit.health_url) if unit.health_url else None
-    if unit.kind not in ("worker", "scheduler") or not state.main_pid:
-        return Signs(health=health)
-    process = Path("/proc") / str(state.main_pid)
-    inodes = []
-    table = children = waits = ""
-    with suppress(OSError):
-        for descriptor in (process / "fd").iterdir():
-            with suppress(OSError):
-                target = os.readlink(descriptor)
-                if target.startswith("socket:["):
-                    inodes.append(target[8:-1])
-        table = (process / "net" / "tcp").read_text(encoding="ascii") + (process / "net" / "tcp6").read_text(
-            encoding="ascii"
-        )
-        waits = (process / "wchan").read_text(encoding="ascii")
-        children = (process / "task" / str(state.main_pid) / "children").read_text(encoding="ascii")
-    return Signs(
-        connections=application_units.established(table, inodes),
-        sleeping="nanosleep" in waits,
-        busy=bool(children.strip()),
-        registered=None if workers is None else state.main_pid in workers,
-        health=health,
-    )
-
-
-def _health(url: str) -> str:
-    """What a health URL says: its status, or why there is none."""
-    try:
-        with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310 - the operator's own URL
-            return str(answer.status)
-    except urllib.error.HTTPError as error:
-        return str(error.code)
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", error))
+    return application_units.surplus(show(sorted(name for name in names if not name.endswith("@.service"))), wanted)
 
 
 def _await_health(
@@ -304,76 +200,17 @@ def _await_health(
     deadline, kill_at = now + timeout, now + stop if stop is not None else None
     stopped_by = now + STOPPING
     while True:
-        state = _show([unit.name])[0]
-        verdict = _judge(unit, state, redis, redis.workers())
+        state = show([unit.name])[0]
+        verdict = judge(unit, state, redis, redis.workers())
         if verdict.action == "nothing" and state.started >= since:
             return
         now = time.monotonic()
         if kill_at and now > kill_at and state.active == "deactivating":
             # RQ's worker can hang for good on its way out, in a thread that waits for a server that is gone.
-            _systemctl("kill", "--signal=SIGKILL", unit.name, may_fail=True)
+            systemctl("kill", "--signal=SIGKILL", unit.name, may_fail=True)
             kill_at = None
         if state.active == "deactivating" and now < stopped_by:
             deadline = now + timeout
         if now > deadline:
             raise _unwell(verdict, timeout, result)
         time.sleep(POLL)
-
-
-def _result(verdicts: Sequence[Verdict], redis: Redis) -> dict[str, Any]:
-    rows = [
-        {
-            "name": v.unit.name,
-            "kind": v.unit.kind,
-            "healthy": v.action == "nothing",
-            "action": v.action,
-            "reason": v.reason,
-        }
-        for v in verdicts
-    ]
-    restarted = [row["name"] for row in rows if row["action"] == "restart"]
-    draining = [row["name"] for row in rows if row["action"] == "drain"]
-    return {
-        "units": rows,
-        "healthy": all(row["healthy"] for row in rows),
-        "restarted": restarted,
-        "draining": draining,
-        "redis_error": redis.error,
-        "diff": {
-            "before": {row["name"]: row["reason"] for row in rows if row["action"] in ("restart", "drain")},
-            "after": {name: "restarted" for name in [*restarted, *draining]},
-        },
-    }
-
-
-def _url(params: dict[str, Any], check: bool) -> Optional[str]:
-    """The Redis URL from the application's EnvironmentFile; None when the module was given no file.
-
-    In check mode an earlier task would have written the file.
-    """
-    path, variable = params["url_file"], params["url_variable"]
-    if not path:
-        return None
-    if check and params["state"] == "started" and not Path(path).exists():
-        return None
-    return url_from_file(path, variable)
-
-
-def _show(names: Sequence[str]) -> list[State]:
-    if not names:
-        return []
-    return application_units.parse_show(
-        _systemctl("show", f"--property={','.join(application_units.PROPERTIES)}", *names)
-    )
-
-
-def _systemctl(*arguments: str, may_fail: bool = False) -> str:
-    argv = ["systemctl", "--no-pager", *arguments]
-    try:
-        done = commands.bounded(argv, 120)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise LifelineError(f"systemctl {arguments[0]} does not work on this host: {error}") from None
-    if done.returncode != 0 and not may_fail:
-        why = (done.stderr.strip().splitlines() or ["no message"])[0]
-        raise LifelineError(f"systemctl {' '.join(arguments[:3])} failed on this host: {why}")
-    return done.stdout

@@ -10,8 +10,12 @@ from typing import Any, Optional
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from ..errors import LifelineError
-from . import files, reading
+from . import reading
 from .client import Credentials, Endpoint
+
+# What the error of a node begins with whose URL says nothing.
+NO_URL = "url:"
+
 
 # What stands for a URL that an inventory means to give, and does not.
 UNSET = "unset:"
@@ -142,25 +146,6 @@ def repointed(text: str, variable: str, host: str, port: int) -> tuple[str, Opti
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         lines[index] = line.replace(netloc, f"{login}{at}{address}", 1)
     return "".join(lines), before
-
-
-def point(params: dict[str, Any], check: bool) -> dict[str, Any]:
-    """The module redis_url. Raises LifelineError when no variable holds a URL."""
-    path, before = params["path"], {}
-    try:
-        text = old = reading.text(path, "strict")
-    except OSError as error:
-        raise LifelineError(f"{path} cannot be read on this host ({error.strerror}): name the right file.") from None
-    for variable in params["variables"]:
-        text, address = repointed(text, variable, params["host"], params["port"])
-        if address:
-            before[variable] = address
-    if not before:
-        raise LifelineError(f"{path} on this host sets none of {', '.join(params['variables'])} to a Redis URL.")
-    if text != old and not check:
-        files.work({"secret_files": [{"path": path, "content": text}]}, False)
-    after = dict.fromkeys(before, f"{params['host']}:{params['port']}")
-    return {"changed": text != old, "before": before, "diff": {"before": before, "after": after}}
 
 
 def lock_name(estate: str, url: str) -> str:

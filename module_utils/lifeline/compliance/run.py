@@ -10,7 +10,7 @@ from typing import Any, Mapping, Optional
 
 from ..common import atomic
 from ..errors import LifelineError
-from ..report import compliance as compliance_reports
+from ..report.compliance import forms
 from . import judge
 
 MODE = 0o640
@@ -31,8 +31,7 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     if before is not None:
         report["previous"] = judge.changes(before, report)
     written = [
-        _put(folder / compliance_reports.FILES[name], compliance_reports.render(name, report))
-        for name in params.get("formats") or judge.FORMATS
+        _put(folder / forms.FILES[name], forms.render(name, report)) for name in params.get("formats") or judge.FORMATS
     ]
     _remember(folder / "history", report, int(params.get("keep") or 0))
     return {"report": report, "reports": written}

@@ -15,8 +15,8 @@ import os
 import re
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
-from ..plan.managed import refusal
 from .estate import DEFAULT_ESTATE, address, members
+from .managed import refusal
 
 # Variables that mean something only when all hosts of an estate agree on them.
 SHARED = (

@@ -5,24 +5,3 @@
 ``estate`` asks the servers and sentinels, ``units`` systemd, ``files`` the disk. ``host`` looks at all else that a
 diagnosis wants of a host; it is imported by those who need it, so that other modules stay small.
 """
-
-from __future__ import annotations
-
-from .estate import collect, endpoints, fields, node_view, parse_info, parse_sentinel
-from .files import data_files, parse_config
-from .platform import platform
-from .units import parse_units, unit_states
-
-__all__ = [
-    "collect",
-    "data_files",
-    "endpoints",
-    "fields",
-    "node_view",
-    "parse_config",
-    "parse_info",
-    "parse_sentinel",
-    "parse_units",
-    "platform",
-    "unit_states",
-]

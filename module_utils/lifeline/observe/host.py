@@ -13,11 +13,10 @@ from dataclasses import replace
 from typing import Any, Mapping, Optional, Sequence
 
 from ..common.client import Credentials, Endpoint
-from ..common.url import parse_url
+from ..common.url import NO_URL, parse_url
 from ..common.url import secrets as url_secrets
 from ..common.values import number
 from ..errors import LifelineError
-from ..plan.managed import NO_URL
 from . import (
     application,
     certificates,
@@ -30,7 +29,6 @@ from . import (
     holdings,
     jobs,
     logs,
-    posture,
     processes,
     reach,
     server,
@@ -40,6 +38,7 @@ from . import (
     watched,
 )
 from .parallel import Section, side_by_side
+from .posture import look as posture_look
 from .redact import Redactor, secrets_of
 
 # Seconds that sections get beyond their own limits, before they are given up.
@@ -78,7 +77,7 @@ def _evidence(params: Mapping[str, Any], credentials: Credentials, used: Any, re
     # Posture looks in two rounds, so it may take twice as long.
     rounds = 2 if params["depth"] == "posture" else 1
     if params["depth"] == "posture":
-        sections: dict[str, Section] = {"posture": lambda: posture.look(params, known, credentials, used)}
+        sections: dict[str, Section] = {"posture": lambda: posture_look.look(params, known, credentials, used)}
     else:
         sections = _sections(params, known, credentials, used, redact)
     if params["config_file"]:
@@ -130,7 +129,7 @@ def _managed(params: Mapping[str, Any], login: Credentials) -> dict[str, Any]:
     if params["depth"] == "brief":
         return brief
     if params["depth"] == "posture":
-        looked = posture.of_url(params, server_there, credentials) if brief["library"] else {}
+        looked = posture_look.of_url(params, server_there, credentials) if brief["library"] else {}
         return {**brief, "posture": looked}
     place = (endpoint.host, endpoint.port)
     sections: dict[str, Section] = {"paths": lambda: reach.paths({params["name"]: place})}

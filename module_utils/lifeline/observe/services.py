@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Sequence
 
-from ..act import services
-from ..act.endpoint import admin
+from ..common.haproxy_socket import admin
 from ..common.shell import output
 from ..errors import LifelineError
+from . import applications
 from .redact import Redactor
 from .units import unit_states
 
@@ -35,7 +35,7 @@ def units(
         "key_prefix": prefix,
     }
     try:
-        found = services.work(params, True)
+        found = applications.look(params)
     except LifelineError as error:
         return {"units": list(error.partial.get("units") or []), "redis_error": "", "error": redact(str(error))}
     rows = [{**row, "last": [] if row["healthy"] else _last(row["name"], redact)} for row in found["units"]]

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
 from ..common.facts import Facts
+from ..common.records import folder_name, write_all
+from ..common.words import moment
+from ..diagnose.findings import Finding
 from ..diagnose.topology import AGREED, Topology
-from ..report.files import folder_name, write_all
-from ..report.words import moment
 from .remedies import BY_TOPOLOGY, FOLLOW_WITH, NEW_PRIMARY, WAITS, title
-from .steps import Action, Finding, Plan
+from .steps import Action, Plan
 
 # Steps remembered of an estate at the most, and bytes of the file that holds them.
 MOST, LIMIT = 100, 1 << 20

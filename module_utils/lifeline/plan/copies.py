@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Collection, Iterable, Mapping, Optional, Sequence
 
+from ..diagnose.findings import Finding
 from ..diagnose.topology import Node
-from .steps import NOTHING_ACCEPTED, Accepted, Finding, option
+from .steps import NOTHING_ACCEPTED, Accepted, option
 
 # Copies written to within so many seconds of each other ended together; then the last primary's is the one with all.
 TOGETHER_S = 2.0

@@ -8,14 +8,16 @@ Source of the order and of the refusals: the project's recovery procedures; smal
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Mapping, Optional, Sequence
+from typing import Mapping, Sequence
 
+from ..diagnose.findings import Finding
 from ..diagnose.history import surplus_between
+from ..diagnose.managed import only_urls
 from ..diagnose.topology import AGREED, BLIND, CLUSTER, DISPUTED, EMPTY, FOREIGN, Node, Topology, agreement
 from .aftermath import look_back, unhelped
 from .contract import keep_to
 from .copies import files_check, unfit_copies
-from .managed import only_urls, plan_for_urls
+from .managed import plan_for_urls
 from .primary import dispute, foreign, restore_primary
 from .remedies import (
     BRING_BACK,
@@ -37,7 +39,6 @@ from .steps import (
     NOTHING_ACCEPTED,
     Accepted,
     Action,
-    Finding,
     Plan,
     Terms,
     bound,
@@ -50,23 +51,6 @@ CUT_OFF = "host_isolated"
 
 # How often one run brings a server or sentinel back before it leaves that to a person.
 MOST_TRIES = 2
-
-
-def outage_began(evidence: Sequence[Mapping[str, Any]]) -> Optional[float]:
-    """When the trouble that still shows began, in seconds since 1970 by the hosts' clocks; None when none shows.
-
-    Told by replicas whose link is down, and by systemd for units that do not run.
-    """
-    moments: list[float] = []
-    for entry in evidence:
-        if not entry.get("time"):
-            continue
-        links = [(view.get("primary") or {}) for view in (entry.get("nodes") or {}).values()]
-        down = [link.get("link_down_s") for link in links if link.get("link_up") is False]
-        moments += [entry["time"] - seconds for seconds in down if seconds is not None and seconds >= 0]
-        units = (entry.get("units") or {}).values()
-        moments += [unit["since"] for unit in units if unit.get("active", "active") != "active" and unit.get("since")]
-    return min(moments, default=None)
 
 
 def make_plan(

@@ -9,42 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from ..common.facts import Facts
+from ..diagnose.findings import Finding
 from ..diagnose.topology import Watcher
 
 HEALTHY = "healthy"  # nothing to do
 ACT = "act"  # the actions are safe
 REFUSED = "refused"  # nothing will be done; the refusal says why and what to do
 DEGRADED = "degraded"  # in service, and what is left needs a person
-
-
-@dataclass
-class Finding:
-    """What is wrong and why: a cause of the catalogue (``causes``), or an unknown fault that only its symptom shows.
-
-    ``severity``: critical, warning or info. ``sure``: certain, likely or possible. ``consequences``: what else was seen
-    that comes of it, each ``{id, title, where, evidence}``. ``task``: the remedy's task file; empty where a person has
-    to do it.
-    """
-
-    id: str
-    title: str
-    where: str
-    severity: str
-    evidence: list[str] = field(default_factory=list)
-    remedy: str = ""
-    fault: str = ""
-    family: str = ""
-    sure: str = "certain"
-    unknown: bool = False
-    at_risk: str = ""
-    avoid: str = ""
-    task: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
-    consequences: list[dict[str, Any]] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for reports and for Ansible; it shares its parts with this."""
-        return dict(vars(self))
 
 
 @dataclass

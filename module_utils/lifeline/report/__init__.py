@@ -1,9 +1,3 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a person reads: on the terminal (``text``), in an incident's folder (``markdown``, ``html``, ``files``)."""
-
-from __future__ import annotations
-
-from .text import diagnoses_text, diagnosis_text, next_text, outcome_text, plan_text
-
-__all__ = ["diagnoses_text", "diagnosis_text", "next_text", "outcome_text", "plan_text"]

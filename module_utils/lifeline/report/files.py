@@ -4,21 +4,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Mapping
 
-from ..common import atomic
+from ..common.records import folder_name, write_all
 from ..diagnose import evidence as documents
-from ..errors import LifelineError
 from .html import diagnosis_page
 from .incident import incident, incident_markdown, incident_page
 from .markdown import diagnosis_markdown
-
-FOLDER_MODE, MODE = 0o750, 0o640
 
 
 def write(directory: str, estate: Mapping[str, Any], diagnosis: Mapping[str, Any]) -> list[str]:
@@ -68,22 +63,3 @@ def _evidence_in(folder: Path) -> list[Any]:
         return list(saved["estates"][0]["evidence"])
     except (OSError, ValueError, LookupError, TypeError):
         return []
-
-
-def write_all(folder: Path, files: Mapping[str, str]) -> list[str]:
-    try:
-        for name, text in files.items():
-            atomic.write(folder / name, text, MODE, atomic.MAKERS, make=FOLDER_MODE)
-    except OSError as error:
-        raise LifelineError(
-            f"The reports cannot be written to {folder} on the control node: {error.strerror}; name another folder."
-        ) from error
-    return [str(folder / name) for name in files]
-
-
-def folder_name(service: str) -> str:
-    """A folder's name for an estate: its own name, or one made of it where that could lead elsewhere."""
-    if re.fullmatch(r"\w[\w.-]{0,99}", service, re.ASCII):
-        return service
-    digest = hashlib.sha256(service.encode("utf-8", "replace")).hexdigest()[:8]
-    return f"{re.sub(r'[^A-Za-z0-9-]+', '-', service)[:60].strip('-') or 'estate'}-{digest}"

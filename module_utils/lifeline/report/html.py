@@ -12,6 +12,7 @@ from html import escape
 from typing import Any, Iterable, Mapping, Sequence
 
 from ..common.facts import clean_text
+from ..common.words import moment, names
 from . import svg, words
 
 CSS = """
@@ -117,8 +118,8 @@ def _lead(diagnosis: Mapping[str, Any]) -> str:
             ("Parties", escaped(words.parties(diagnosis))),
             ("Applications", escaped(words.applications(diagnosis))),
             ("Jobs", escaped(words.jobs(diagnosis))),
-            ("Looked at", escaped(words.moment(diagnosis["parties"]["looked_at"]))),
-            ("Trouble since", escaped(words.moment(diagnosis["outage_began"])) if diagnosis["outage_began"] else ""),
+            ("Looked at", escaped(moment(diagnosis["parties"]["looked_at"]))),
+            ("Trouble since", escaped(moment(diagnosis["outage_began"])) if diagnosis["outage_began"] else ""),
         ]
     )
     return (
@@ -205,7 +206,7 @@ def _unjudged(causes: Sequence[str]) -> str:
         return ""
     return (
         "<h2>Not judged</h2><p>The evidence is so odd that these causes could not be judged; please report it with "
-        f"evidence.json: {escaped(words.names(causes, 20))}.</p>"
+        f"evidence.json: {escaped(names(causes, 20))}.</p>"
     )
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from ..common.facts import Facts, clean_text
+from ..common.words import moment
 from ..plan.remedies import title
-from . import html, markdown, words
+from . import html, markdown
 
 VERSION = 1
 
@@ -113,9 +114,9 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     rto = record["rto_s"]
     return [
         ("Run by", str(record["who"])),
-        ("First sign of trouble", words.moment(record["began"])),
-        ("recover.yml started", words.moment(record["started"])),
-        ("First proven write", words.moment(record["proven_at"])),
+        ("First sign of trouble", moment(record["began"])),
+        ("recover.yml started", moment(record["started"])),
+        ("First proven write", moment(record["proven_at"])),
         ("Recovery time", f"{rto} s from the first sign to the first proven write" if rto is not None else "unknown"),
         ("Primary before", str(record["primary_before"] or "none")),
         ("Primary after", str(record["primary_after"] or "none")),
@@ -138,7 +139,7 @@ def incident_markdown(record: Mapping[str, Any]) -> str:
         ("What was done", [_step_line(step) for step in record["steps"]]),
         ("How it ended", record["outcome"]),
         ("What is left for you", record["left"]),
-        ("Timeline", [f"{words.moment(e['at'])} {e['where']}: {e['what']}" for e in record["timeline"]]),
+        ("Timeline", [f"{moment(e['at'])} {e['where']}: {e['what']}" for e in record["timeline"]]),
     ]
     parts = [
         f"# Incident: estate {text(record['estate'])}",
@@ -154,7 +155,7 @@ def incident_page(record: Mapping[str, Any]) -> str:
     """The record as one page that needs nothing else."""
     text = html.escaped
     rows = "".join(
-        f"<tr><td>{text(words.moment(entry['at']))}</td><td>{text(entry['where'])}</td><td>{text(entry['what'])}</td></tr>"
+        f"<tr><td>{text(moment(entry['at']))}</td><td>{text(entry['where'])}</td><td>{text(entry['what'])}</td></tr>"
         for entry in record["timeline"]
     )
     tone = {"healthy": "ok", "impaired": "warn"}.get(str(record["verdict_after"]), "bad")

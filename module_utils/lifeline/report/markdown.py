@@ -8,6 +8,7 @@ import re
 from typing import Any, Iterable, Mapping, Sequence
 
 from ..common.facts import clean_text
+from ..common.words import moment, names
 from . import words
 
 # Rows of a table, and lines of evidence of one finding.
@@ -26,8 +27,8 @@ def diagnosis_markdown(diagnosis: Mapping[str, Any]) -> str:
         ("Parties", words.parties(diagnosis)),
         ("Applications", words.applications(diagnosis)),
         ("Jobs", words.jobs(diagnosis)),
-        ("Looked at", words.moment(diagnosis["parties"]["looked_at"])),
-        ("Trouble since", words.moment(began) if began else ""),
+        ("Looked at", moment(diagnosis["parties"]["looked_at"])),
+        ("Trouble since", moment(began) if began else ""),
     ]
     parts = [
         f"# {escaped(verdict.upper())}: estate {escaped(diagnosis['service'])}",
@@ -46,7 +47,7 @@ def diagnosis_markdown(diagnosis: Mapping[str, Any]) -> str:
         _plan(diagnosis["plan"]),
     ]
     if diagnosis["unjudged"]:
-        parts.append(f"Not judged, since the evidence is so odd: {escaped(words.names(diagnosis['unjudged'], 20))}.")
+        parts.append(f"Not judged, since the evidence is so odd: {escaped(names(diagnosis['unjudged'], 20))}.")
     unseen = words.unseen(diagnosis, 20)
     if unseen:
         parts.append(f"Not seen: {escaped(unseen)}.")
@@ -115,7 +116,7 @@ def _servers(diagnosis: Mapping[str, Any]) -> str:
         state = "primary" if row["agreed"] else says
         follows = f"{row['follows']}, link {'up' if row['link_up'] else 'down'}" if row["follows"] else ""
         offset = f"{row['offset']:,}" if row["offset"] is not None else ""
-        unreached = words.names(row["missed_by"])
+        unreached = names(row["missed_by"])
         rows.append((row["name"], row["address"], state, follows, offset, words.behind(row) or "", unreached))
     return _table(("Server", "Address", "State", "Follows", "Offset", "Behind", "Not reached from"), rows)
 

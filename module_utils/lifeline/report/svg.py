@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Mapping, Sequence
 
+from ..common.words import names
 from . import words
 
 BOX, HEIGHT, GAP, HEADING = 250, 66, 14, 28
@@ -122,7 +123,7 @@ def _server_lines(row: Mapping[str, Any]) -> tuple[str, str]:
     first = words.behind(row) if row["role"] == "replica" else None
     first = f"offset {row['offset']:,}" + (f", {first}" if first else f", {row['keys']:,} keys")
     if row["missed_by"]:
-        return first, f"not reached from {words.names(row['missed_by'], 3)}"
+        return first, f"not reached from {names(row['missed_by'], 3)}"
     if row["role"] != "replica":
         return first, row["address"]
     down = f"link down for {row['link_down_s']} s" if row["link_down_s"] > 0 else "link down"

@@ -8,6 +8,7 @@ import textwrap
 from typing import Any, Mapping, Sequence
 
 from ..common.facts import clean_text
+from ..common.words import moment, names
 from ..plan.remedies import title
 from . import words
 
@@ -64,7 +65,7 @@ def diagnosis_text(diagnosis: Mapping[str, Any], reports: Sequence[str] = ()) ->
     if notes:
         lines += ["", *(_wrapped("Note: ", f"{words.heading(note)}: {note['remedy']}") for note in notes)]
     if diagnosis["unjudged"]:
-        lines += _field("Not judged", f"{words.names(diagnosis['unjudged'])}: the evidence is odd; please report it")
+        lines += _field("Not judged", f"{names(diagnosis['unjudged'])}: the evidence is odd; please report it")
     lines += _field("Not seen", words.unseen(diagnosis))
     page = [path for path in reports if path.endswith(".html")] or list(reports[:1])
     if page:
@@ -176,7 +177,7 @@ def _facts(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     since = float(facts.get("unfinished") or 0)
     if since:
-        began = words.moment(since)
+        began = moment(since)
         lines.append(f"Before this: a run that began at {began} did not finish; what it left was seen to as well.")
     if facts.get("write_through"):
         lines.append(f"Proof: a write was taken and read back through {facts['write_through']}.")

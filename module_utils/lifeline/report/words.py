@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any, Mapping, Optional, Sequence
 
+from ..common.words import NAMES, lower, names
 from ..plan.remedies import title
 
 MEANING = {
@@ -16,28 +16,9 @@ MEANING = {
     "blind": "nobody could look",
 }
 
-# How many names a line holds before the rest is counted.
-NAMES = 6
 
 # How far back a line of evidence is looked for that several findings have in common.
 SAME = 20
-
-
-def moment(seconds: Any) -> str:
-    """Seconds since 1970 as a date that everybody reads the same; "unknown" for what is none."""
-    if not isinstance(seconds, (int, float)) or not seconds:
-        return "unknown"
-    try:
-        return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return "unknown"
-
-
-def names(everybody: Sequence[str], shown: int = NAMES) -> str:
-    """``a, b and 3 more``."""
-    if len(everybody) <= shown:
-        return ", ".join(everybody)
-    return f"{', '.join(everybody[: shown - 1])} and {len(everybody) - shown + 1} more"
 
 
 def unseen(diagnosis: Mapping[str, Any], shown: int = NAMES) -> str:
@@ -175,11 +156,6 @@ def explained(finding: Mapping[str, Any]) -> list[str]:
     for consequence in finding["consequences"]:
         places.setdefault(consequence["title"], []).append(consequence["where"])
     return [f"{lower(name)} ({names(list(dict.fromkeys(where)))})" for name, where in places.items()]
-
-
-def lower(text: str) -> str:
-    """A title inside a sentence; abbreviations such as ACL stay as they are."""
-    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def steps(plan: Mapping[str, Any]) -> list[str]:

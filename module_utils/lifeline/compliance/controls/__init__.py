@@ -5,10 +5,3 @@
 To add one, write a check and a ``Control`` in the file of its family, a passing and a failing case in
 ``tests/unit/test_controls.py`` and a mutation in ``tests/controls``. Reports and documentation find it by its id.
 """
-
-from __future__ import annotations
-
-from .base import Control, Outcome, Subject
-from .catalogue import BY_ID, CATALOGUE
-
-__all__ = ["BY_ID", "CATALOGUE", "Control", "Outcome", "Subject"]

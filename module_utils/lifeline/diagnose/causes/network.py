@@ -13,7 +13,7 @@ from functools import partial
 from typing import Iterator, Sequence
 
 from ...common.facts import Facts
-from ...plan import managed
+from .. import managed
 from ..case import Case, Host, word
 from .base import CERTAIN, CRITICAL, EVERYBODY, LIKELY, WARNING, Cause, Match
 from .process import APPLICATIONS, SYMPTOMS, grade, reach

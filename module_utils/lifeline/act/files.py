@@ -18,10 +18,10 @@ import subprocess
 from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Optional
 
+from ..common import atomic, ownership
+from ..common.commands import bounded
 from ..errors import LifelineError
 from ..formats.redis_conf import checked, drift, edited
-from . import atomic, ownership
-from .commands import bounded
 
 VALIDATE_SECONDS = 30
 HIDDEN = "(secret content, not shown)\n"
