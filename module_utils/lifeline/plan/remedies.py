@@ -31,33 +31,104 @@ class Remedy:
 
 
 REMEDIES: tuple[Remedy, ...] = (
-    Remedy("restore_files", MEND, "give the server's files their owners, modes and contents back", "server"),
-    Remedy("reseed_config", MEND, "put the broken configuration aside and write the inventory's", "server"),
     Remedy(
-        "configure_server",
-        MEND,
-        "bring the running server to the inventory's settings, users and certificate",
-        "server",
+        id="restore_files",
+        rung=MEND,
+        title="give the server's files their owners, modes and contents back",
+        needs_mark="server",
     ),
-    Remedy("configure_sentinel", UNJAM, "give the sentinel its files, passwords and the live primary", "sentinel"),
     Remedy(
-        "renew_logins", ADMIT, "bring users and passwords of the host's server and sentinel to the inventory's", "acl"
+        id="reseed_config",
+        rung=MEND,
+        title="put the broken configuration aside and write the inventory's",
+        needs_mark="server",
     ),
-    Remedy("patient_start", MEND, "let it load for up to an hour at its starts, until the host boots", "server"),
-    Remedy("scale", MEND, "give the server more room, as far as its host has it"),
-    Remedy("kill_script", MEND, "end the script that blocks the server"),
-    Remedy("save", MEND, "save the data again, now that it can be"),
-    Remedy("rewrite_aof", MEND, "write a whole new append-only file out of memory"),
-    Remedy("start_endpoint", CLIENTS, "give the application host its way to the primary back", "endpoint"),
-    Remedy("firewall", MEND, "bring the host's own firewall rules back", "firewall"),
-    Remedy("start_primary", RETURN, "start the dead primary again"),
-    Remedy("start_sentinel", WAKE, "start the sentinel again"),
-    Remedy("repoint_sentinel", UNJAM, "point the sentinel at the live primary"),
     Remedy(
-        "relink", RETURN, "close the replica's link, which its primary does not hear, so that it comes back at once"
+        id="configure_server",
+        rung=MEND,
+        title="bring the running server to the inventory's settings, users and certificate",
+        needs_mark="server",
     ),
-    Remedy("follow", RETURN, "bring the server back as a replica"),
-    Remedy("failover", PROMOTE, "make a replica the primary"),
+    Remedy(
+        id="configure_sentinel",
+        rung=UNJAM,
+        title="give the sentinel its files, passwords and the live primary",
+        needs_mark="sentinel",
+    ),
+    Remedy(
+        id="renew_logins",
+        rung=ADMIT,
+        title="bring users and passwords of the host's server and sentinel to the inventory's",
+        needs_mark="acl",
+    ),
+    Remedy(
+        id="patient_start",
+        rung=MEND,
+        title="let it load for up to an hour at its starts, until the host boots",
+        needs_mark="server",
+    ),
+    Remedy(
+        id="scale",
+        rung=MEND,
+        title="give the server more room, as far as its host has it",
+    ),
+    Remedy(
+        id="kill_script",
+        rung=MEND,
+        title="end the script that blocks the server",
+    ),
+    Remedy(
+        id="save",
+        rung=MEND,
+        title="save the data again, now that it can be",
+    ),
+    Remedy(
+        id="rewrite_aof",
+        rung=MEND,
+        title="write a whole new append-only file out of memory",
+    ),
+    Remedy(
+        id="start_endpoint",
+        rung=CLIENTS,
+        title="give the application host its way to the primary back",
+        needs_mark="endpoint",
+    ),
+    Remedy(
+        id="firewall",
+        rung=MEND,
+        title="bring the host's own firewall rules back",
+        needs_mark="firewall",
+    ),
+    Remedy(
+        id="start_primary",
+        rung=RETURN,
+        title="start the dead primary again",
+    ),
+    Remedy(
+        id="start_sentinel",
+        rung=WAKE,
+        title="start the sentinel again",
+    ),
+    Remedy(
+        id="repoint_sentinel",
+        rung=UNJAM,
+        title="point the sentinel at the live primary",
+    ),
+    Remedy(
+        id="relink",
+        rung=RETURN,
+        title="close the replica's link, which its primary does not hear, so that it comes back at once",
+    ),
+    Remedy(
+        id="follow",
+        rung=RETURN,
+        title="bring the server back as a replica",
+    ),
+    Remedy(
+        id="failover",
+        rung=PROMOTE,
+        title="make a replica the primary",
+    ),
 )
 
 _BY_ID = {remedy.id: remedy for remedy in REMEDIES}

@@ -99,23 +99,78 @@ def cluster(subject: Subject) -> Outcome:
 
 
 CONTROLS = (
-    Control("RDS-032", "A primary without replicas takes no writes", HIGH, SERVER,
-            "What it takes while it is cut off is lost when it comes back as a replica.",
-            f"redis_server_min_replicas_to_write: 1; {_SETTINGS}.", "redis.io Sentinel; measured: fault N7",
-            enough_replicas, mends=True),
-    Control("RDS-033", "The replication backlog holds a minute of writes", MEDIUM, SERVER,
-            "A replica that was away longer copies everything again.", f"redis_server_repl_backlog_mb; {_SETTINGS}.",
-            "redis.io administration; redis#11534", backlog, mends=True),
-    Control("RDS-034", "A replica's output buffer is larger than the backlog", MEDIUM, SERVER,
-            "Else it is cut off in the middle of each copy, for ever.", f"redis_server_repl_backlog_mb; {_SETTINGS}.",
-            "redis#9166", replica_buffer, mends=True),
-    Control("RDS-035", "Replicas take no writes", MEDIUM, SERVER,
-            "A write to a replica is lost at the next copy.", f"redis_server_config; {_SETTINGS}.",
-            "redis.io replication", read_only, mends=True),
-    Control("RDS-036", "A replica may be promoted, and priorities are the inventory's", MEDIUM, ESTATE,
-            "With priority 0 everywhere there is no failover.", f"redis_server_config: replica-priority; {_SETTINGS}.",
-            "redis.io Sentinel", promotable),
-    Control("RDS-047", "A cluster serves all slots, and each primary has a replica elsewhere", MEDIUM, ESTATE,
-            "One host's end must not take slots with it.",
-            "redis_compliance_cluster_*; diagnose.yml names the member.", "redis.io cluster", cluster),
+    Control(
+        id="RDS-032",
+        title="A primary without replicas takes no writes",
+        severity=HIGH,
+        scope=SERVER,
+        why="What it takes while it is cut off is lost when it comes back as a replica.",
+        fix=(
+            f"redis_server_min_replicas_to_write: 1; {_SETTINGS}."
+        ),
+        reference="redis.io Sentinel; measured: fault N7",
+        check=enough_replicas,
+        mends=True,
+    ),
+    Control(
+        id="RDS-033",
+        title="The replication backlog holds a minute of writes",
+        severity=MEDIUM,
+        scope=SERVER,
+        why="A replica that was away longer copies everything again.",
+        fix=(
+            f"redis_server_repl_backlog_mb; {_SETTINGS}."
+        ),
+        reference="redis.io administration; redis#11534",
+        check=backlog,
+        mends=True,
+    ),
+    Control(
+        id="RDS-034",
+        title="A replica's output buffer is larger than the backlog",
+        severity=MEDIUM,
+        scope=SERVER,
+        why="Else it is cut off in the middle of each copy, for ever.",
+        fix=(
+            f"redis_server_repl_backlog_mb; {_SETTINGS}."
+        ),
+        reference="redis#9166",
+        check=replica_buffer,
+        mends=True,
+    ),
+    Control(
+        id="RDS-035",
+        title="Replicas take no writes",
+        severity=MEDIUM,
+        scope=SERVER,
+        why="A write to a replica is lost at the next copy.",
+        fix=(
+            f"redis_server_config; {_SETTINGS}."
+        ),
+        reference="redis.io replication",
+        check=read_only,
+        mends=True,
+    ),
+    Control(
+        id="RDS-036",
+        title="A replica may be promoted, and priorities are the inventory's",
+        severity=MEDIUM,
+        scope=ESTATE,
+        why="With priority 0 everywhere there is no failover.",
+        fix=(
+            f"redis_server_config: replica-priority; {_SETTINGS}."
+        ),
+        reference="redis.io Sentinel",
+        check=promotable,
+    ),
+    Control(
+        id="RDS-047",
+        title="A cluster serves all slots, and each primary has a replica elsewhere",
+        severity=MEDIUM,
+        scope=ESTATE,
+        why="One host's end must not take slots with it.",
+        fix="redis_compliance_cluster_*; diagnose.yml names the member.",
+        reference="redis.io cluster",
+        check=cluster,
+    ),
 )  # fmt: skip

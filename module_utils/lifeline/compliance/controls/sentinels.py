@@ -108,23 +108,79 @@ def protected(subject: Subject) -> Outcome:
 
 
 CONTROLS = (
-    Control("RDS-037", "Three sentinels or more on hosts of their own, with the majority as quorum", HIGH, ESTATE,
-            "Two can not outvote a broken third; a smaller quorum fails over on one's word.",
-            f"The inventory's group of sentinels, redis_quorum; {_SENTINEL}.", "redis.io Sentinel", quorum, mends=True),
-    Control("RDS-038", "All sentinels can act, and agree with each other and with the inventory", HIGH, ESTATE,
-            "One that knows too many or too few votes wrongly when it counts.",
-            f"{_SENTINEL}; recover.yml where they name different primaries.", "redis.io Sentinel; measured", agreement,
-            mends=True),
-    Control("RDS-039", "Sentinel's primary is a primary", HIGH, SENTINEL,
-            "Applications are sent to a server that refuses their writes otherwise.", "recover.yml.",
-            "measured: fault N11", right_primary),
-    Control("RDS-040", "Sentinel waits neither too short nor too long", MEDIUM, SENTINEL,
-            "Too short moves a healthy primary; too long costs the outage's minutes.",
-            f"redis_sentinel_down_after_ms; {_SENTINEL}.", "measured: fault N10", patience, mends=True),
-    Control("RDS-041", "A failed failover is tried again within two minutes", MEDIUM, SENTINEL,
-            "Sentinel waits twice the timeout before it tries again.",
-            f"redis_sentinel_failover_timeout_ms; {_SENTINEL}.", "sentinel.c", failover_time, mends=True),
-    Control("RDS-042", "Sentinel can not be turned against its host, and asks for a login", MEDIUM, SENTINEL,
-            "SENTINEL SET with scripts runs programs on the host.",
-            f"Role redis_sentinel's ACL file; {_SENTINEL}.", "redis.io Sentinel", protected, mends=True),
+    Control(
+        id="RDS-037",
+        title="Three sentinels or more on hosts of their own, with the majority as quorum",
+        severity=HIGH,
+        scope=ESTATE,
+        why="Two can not outvote a broken third; a smaller quorum fails over on one's word.",
+        fix=(
+            f"The inventory's group of sentinels, redis_quorum; {_SENTINEL}."
+        ),
+        reference="redis.io Sentinel",
+        check=quorum,
+        mends=True,
+    ),
+    Control(
+        id="RDS-038",
+        title="All sentinels can act, and agree with each other and with the inventory",
+        severity=HIGH,
+        scope=ESTATE,
+        why="One that knows too many or too few votes wrongly when it counts.",
+        fix=(
+            f"{_SENTINEL}; recover.yml where they name different primaries."
+        ),
+        reference="redis.io Sentinel; measured",
+        check=agreement,
+        mends=True,
+    ),
+    Control(
+        id="RDS-039",
+        title="Sentinel's primary is a primary",
+        severity=HIGH,
+        scope=SENTINEL,
+        why="Applications are sent to a server that refuses their writes otherwise.",
+        fix="recover.yml.",
+        reference="measured: fault N11",
+        check=right_primary,
+    ),
+    Control(
+        id="RDS-040",
+        title="Sentinel waits neither too short nor too long",
+        severity=MEDIUM,
+        scope=SENTINEL,
+        why="Too short moves a healthy primary; too long costs the outage's minutes.",
+        fix=(
+            f"redis_sentinel_down_after_ms; {_SENTINEL}."
+        ),
+        reference="measured: fault N10",
+        check=patience,
+        mends=True,
+    ),
+    Control(
+        id="RDS-041",
+        title="A failed failover is tried again within two minutes",
+        severity=MEDIUM,
+        scope=SENTINEL,
+        why="Sentinel waits twice the timeout before it tries again.",
+        fix=(
+            f"redis_sentinel_failover_timeout_ms; {_SENTINEL}."
+        ),
+        reference="sentinel.c",
+        check=failover_time,
+        mends=True,
+    ),
+    Control(
+        id="RDS-042",
+        title="Sentinel can not be turned against its host, and asks for a login",
+        severity=MEDIUM,
+        scope=SENTINEL,
+        why="SENTINEL SET with scripts runs programs on the host.",
+        fix=(
+            f"Role redis_sentinel's ACL file; {_SENTINEL}."
+        ),
+        reference="redis.io Sentinel",
+        check=protected,
+        mends=True,
+    ),
 )  # fmt: skip

@@ -55,12 +55,12 @@ class Cause:
     ``explains``: ids of causes that are its consequences in the subjects of each sighting.
     ``remedy``: what to do, as a person reads it; ``avoid``: what not to do, and what that costs.
     ``task``: name of the task file that does it, where that is safe without a person.
+    ``family``: the file that it stands in, set by the catalogue.
     ``like``: id of a symptom that this is another face of: whatever explains that one explains this.
     """
 
     id: str
     fault: str
-    family: str
     title: str
     severity: str
     at_risk: str
@@ -70,6 +70,7 @@ class Cause:
     explains: tuple[str, ...] = ()
     task: str = ""
     like: str = ""
+    family: str = ""
 
     @property
     def is_symptom(self) -> bool:

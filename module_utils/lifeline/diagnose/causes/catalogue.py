@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import (
     clients,
     cluster,
@@ -21,20 +23,24 @@ from . import (
 )
 from .base import Cause
 
-CATALOGUE: tuple[Cause, ...] = (
-    *process.CAUSES,
-    *disk.CAUSES,
-    *config.CAUSES,
-    *memory.CAUSES,
-    *data.CAUSES,
-    *replication.CAUSES,
-    *sentinel.CAUSES,
-    *clients.CAUSES,
-    *security.CAUSES,
-    *network.CAUSES,
-    *rq.CAUSES,
-    *cluster.CAUSES,
-    *symptom.CAUSES,
+_FAMILIES = (
+    process,
+    disk,
+    config,
+    memory,
+    data,
+    replication,
+    sentinel,
+    clients,
+    security,
+    network,
+    rq,
+    cluster,
+    symptom,
+)
+
+CATALOGUE: tuple[Cause, ...] = tuple(
+    replace(cause, family=family.__name__.rpartition(".")[2]) for family in _FAMILIES for cause in family.CAUSES
 )
 
 

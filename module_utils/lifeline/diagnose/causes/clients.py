@@ -96,57 +96,64 @@ def _slow(case: Case) -> Iterator[Match]:
 
 CAUSES = (
     Cause(
-        "maxclients_reached",
-        "F05",
-        "clients",
-        "The server has no connection left for clients",
-        CRITICAL,
-        "Every client that is not connected yet, and all of them after the next reconnection.",
-        "Stop or mend the client that holds the connections; then raise maxclients and the open files: "
-        "playbooks/scale.yml. Where nobody gets in, not through the socket either, `ss -K dst ADDRESS sport = :PORT`"
-        " on its host closes that client's connections.",
-        "Do not restart the server: all clients come back at once, and what is not on disk is gone. A failover moves "
-        "the same clients to the next server.",
-        _maxclients,
-        (*SYMPTOMS, "command_blocks"),
+        id="maxclients_reached",
+        fault="F05",
+        title="The server has no connection left for clients",
+        severity=CRITICAL,
+        at_risk="Every client that is not connected yet, and all of them after the next reconnection.",
+        remedy=(
+            "Stop or mend the client that holds the connections; then raise maxclients and the open files: "
+            "playbooks/scale.yml. Where nobody gets in, not through the socket either, `ss -K dst ADDRESS sport = "
+            ":PORT` on its host closes that client's connections."
+        ),
+        avoid=(
+            "Do not restart the server: all clients come back at once, and what is not on disk is gone. A failover "
+            "moves the same clients to the next server."
+        ),
+        detect=_maxclients,
+        explains=(*SYMPTOMS, "command_blocks"),
         task="scale",
     ),
     Cause(
-        "script_blocks",
-        "F26",
-        "clients",
-        "A script blocks the server",
-        CRITICAL,
-        "Every command of every client until it ends; Sentinel fails over when it takes too long.",
-        "SCRIPT KILL (FUNCTION KILL for a function). If it answers UNKILLABLE the script has written: wait for its "
-        "end, or let Sentinel fail over. The log names the script; find its caller and bound it.",
-        "Do not SHUTDOWN NOSAVE the only copy: all since the last save is gone. Do not kill -9 it while replicas lag.",
-        _script,
-        (*SYMPTOMS, "command_blocks"),
+        id="script_blocks",
+        fault="F26",
+        title="A script blocks the server",
+        severity=CRITICAL,
+        at_risk="Every command of every client until it ends; Sentinel fails over when it takes too long.",
+        remedy=(
+            "SCRIPT KILL (FUNCTION KILL for a function). If it answers UNKILLABLE the script has written: wait for its "
+            "end, or let Sentinel fail over. The log names the script; find its caller and bound it."
+        ),
+        avoid=(
+            "Do not SHUTDOWN NOSAVE the only copy: all since the last save is gone. Do not kill -9 it while replicas "
+            "lag."
+        ),
+        detect=_script,
+        explains=(*SYMPTOMS, "command_blocks"),
         task="kill_script",
     ),
     Cause(
-        "command_blocks",
-        "F26",
-        "clients",
-        "One slow command blocks the server",
-        CRITICAL,
-        "Every command of every client until it ends; Sentinel fails over when it takes too long.",
-        "Wait for its end, or let Sentinel fail over; then SLOWLOG GET names the command and its client. Replace "
-        "KEYS, SMEMBERS, SORT or a long Lua script by SCAN and small steps.",
-        "Do not restart the server to get rid of it: what is not on disk is gone, and the client asks again.",
-        _command,
-        SYMPTOMS,
+        id="command_blocks",
+        fault="F26",
+        title="One slow command blocks the server",
+        severity=CRITICAL,
+        at_risk="Every command of every client until it ends; Sentinel fails over when it takes too long.",
+        remedy=(
+            "Wait for its end, or let Sentinel fail over; then SLOWLOG GET names the command and its client. Replace "
+            "KEYS, SMEMBERS, SORT or a long Lua script by SCAN and small steps."
+        ),
+        avoid="Do not restart the server to get rid of it: what is not on disk is gone, and the client asks again.",
+        detect=_command,
+        explains=SYMPTOMS,
     ),
     Cause(
-        "slow_command",
-        "F26",
-        "clients",
-        "A command held up all others",
-        INFO,
-        "Nothing now; the same command will do it again.",
-        "Find the client by its address, and replace the command by SCAN or by smaller steps.",
-        "Do not raise timeouts instead: all clients wait for the one.",
-        _slow,
+        id="slow_command",
+        fault="F26",
+        title="A command held up all others",
+        severity=INFO,
+        at_risk="Nothing now; the same command will do it again.",
+        remedy="Find the client by its address, and replace the command by SCAN or by smaller steps.",
+        avoid="Do not raise timeouts instead: all clients wait for the one.",
+        detect=_slow,
     ),
 )

@@ -80,53 +80,55 @@ def _open_slots(case: Case) -> Iterator[Match]:
 
 CAUSES = (
     Cause(
-        "cluster_majority_lost",
-        "F50",
-        "cluster",
-        "The cluster has lost the majority of its primaries",
-        CRITICAL,
-        "Every command until there is a majority again: nobody can promote a replica.",
-        "Bring a primary back with its data. Else CLUSTER FAILOVER TAKEOVER on the replica of one that is surely "
-        "dead, one only; with a majority the rest fails over alone.",
-        "Do not take over everywhere, nor while an old primary may live: two nodes then own the same slots.",
-        _majority,
-        (*DEATHS, "cluster_slots_lost", "host_gone"),
+        id="cluster_majority_lost",
+        fault="F50",
+        title="The cluster has lost the majority of its primaries",
+        severity=CRITICAL,
+        at_risk="Every command until there is a majority again: nobody can promote a replica.",
+        remedy=(
+            "Bring a primary back with its data. Else CLUSTER FAILOVER TAKEOVER on the replica of one that is surely "
+            "dead, one only; with a majority the rest fails over alone."
+        ),
+        avoid="Do not take over everywhere, nor while an old primary may live: two nodes then own the same slots.",
+        detect=_majority,
+        explains=(*DEATHS, "cluster_slots_lost", "host_gone"),
     ),
     Cause(
-        "cluster_slots_lost",
-        "F49",
-        "cluster",
-        "A part of the cluster's slots is served by nobody",
-        CRITICAL,
-        "All keys in these slots; with cluster-require-full-coverage every other command as well.",
-        "Bring the node that owned them back with its data; the cluster is well again by itself.",
-        "Do not run --cluster fix with --cluster-fix-with-unreachable-masters: the slots come back empty. Do not "
-        "start the old node without its data.",
-        _range,
-        (*DEATHS, "host_gone"),
+        id="cluster_slots_lost",
+        fault="F49",
+        title="A part of the cluster's slots is served by nobody",
+        severity=CRITICAL,
+        at_risk="All keys in these slots; with cluster-require-full-coverage every other command as well.",
+        remedy="Bring the node that owned them back with its data; the cluster is well again by itself.",
+        avoid=(
+            "Do not run --cluster fix with --cluster-fix-with-unreachable-masters: the slots come back empty. Do not "
+            "start the old node without its data."
+        ),
+        detect=_range,
+        explains=(*DEATHS, "host_gone"),
     ),
     Cause(
-        "cluster_nodes_file",
-        "F51",
-        "cluster",
-        "A cluster node can not read the file that it knows the others by",
-        WARNING,
-        "This node does not start; its data is not touched.",
-        "Put back a copy of the file that cluster-config-file names. Without one, reset the node and add it as a "
-        "replica; or end the other server that uses the same file.",
-        "Do not delete it on a node that owns slots: it forgets them.",
-        _nodes_file,
-        DEATHS,
+        id="cluster_nodes_file",
+        fault="F51",
+        title="A cluster node can not read the file that it knows the others by",
+        severity=WARNING,
+        at_risk="This node does not start; its data is not touched.",
+        remedy=(
+            "Put back a copy of the file that cluster-config-file names. Without one, reset the node and add it as a "
+            "replica; or end the other server that uses the same file."
+        ),
+        avoid="Do not delete it on a node that owns slots: it forgets them.",
+        detect=_nodes_file,
+        explains=DEATHS,
     ),
     Cause(
-        "cluster_slot_open",
-        "F52",
-        "cluster",
-        "A slot was left half moved",
-        WARNING,
-        "Keys of this slot are on two nodes; a second resharding refuses to start.",
-        "If no resharding runs: take a backup, then redis-cli --cluster fix, without further options.",
-        "Do not close it by hand with SETSLOT: keys on the other side are out of reach then.",
-        _open_slots,
+        id="cluster_slot_open",
+        fault="F52",
+        title="A slot was left half moved",
+        severity=WARNING,
+        at_risk="Keys of this slot are on two nodes; a second resharding refuses to start.",
+        remedy="If no resharding runs: take a backup, then redis-cli --cluster fix, without further options.",
+        avoid="Do not close it by hand with SETSLOT: keys on the other side are out of reach then.",
+        detect=_open_slots,
     ),
 )

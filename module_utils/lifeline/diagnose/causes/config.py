@@ -145,96 +145,110 @@ def _not_at_boot(case: Case) -> Iterator[Match]:
 
 CAUSES = (
     Cause(
-        "config_invalid",
-        "F12",
-        "config",
-        "The server's configuration is invalid",
-        WARNING,
-        "Nothing on disk; the server does not start.",
-        "Put the last good configuration back (the copy beside it or provision.yml), then systemctl reset-failed and "
-        "start.",
-        "Do not strike lines out until it starts: replicaof, save or the password may go with them, and a server "
-        "without them comes up empty or open.",
-        _invalid,
-        DEATHS,
+        id="config_invalid",
+        fault="F12",
+        title="The server's configuration is invalid",
+        severity=WARNING,
+        at_risk="Nothing on disk; the server does not start.",
+        remedy=(
+            "Put the last good configuration back (the copy beside it or provision.yml), then systemctl reset-failed "
+            "and start."
+        ),
+        avoid=(
+            "Do not strike lines out until it starts: replicaof, save or the password may go with them, and a server "
+            "without them comes up empty or open."
+        ),
+        detect=_invalid,
+        explains=DEATHS,
         task="reseed_config",
     ),
     Cause(
-        "config_next_start",
-        "F12",
-        "config",
-        "The configuration on disk would not start",
-        WARNING,
-        "Nothing while the server runs; its next start fails.",
-        "Take the unknown directive out of the file, or put the last good file back, before anything restarts the "
-        "server.",
-        "Do not restart the server to see: it would stay down.",
-        _next_start_fails,
+        id="config_next_start",
+        fault="F12",
+        title="The configuration on disk would not start",
+        severity=WARNING,
+        at_risk="Nothing while the server runs; its next start fails.",
+        remedy=(
+            "Take the unknown directive out of the file, or put the last good file back, before anything restarts the "
+            "server."
+        ),
+        avoid="Do not restart the server to see: it would stay down.",
+        detect=_next_start_fails,
         task="reseed_config",
     ),
     Cause(
-        "port_taken",
-        "F14",
-        "config",
-        "Another process holds the server's port",
-        WARNING,
-        "If it is a second Redis, clients may write to it, and those writes are in the wrong place.",
-        "Find out whose process it is. Where it is a Redis: which one has the data? Stop the wrong one, then systemctl "
-        "reset-failed and start the unit.",
-        "Do not kill the holder unseen: it may be the live primary, started by hand.",
-        _port_taken,
-        ("address_missing", *DEATHS),
+        id="port_taken",
+        fault="F14",
+        title="Another process holds the server's port",
+        severity=WARNING,
+        at_risk="If it is a second Redis, clients may write to it, and those writes are in the wrong place.",
+        remedy=(
+            "Find out whose process it is. Where it is a Redis: which one has the data? Stop the wrong one, then "
+            "systemctl reset-failed and start the unit."
+        ),
+        avoid="Do not kill the holder unseen: it may be the live primary, started by hand.",
+        detect=_port_taken,
+        explains=("address_missing", *DEATHS),
     ),
     Cause(
-        "address_missing",
-        "F15",
-        "config",
-        "An address that the server binds is not on this host",
-        WARNING,
-        "Clients and peers do not reach it there, and it does not start.",
-        "Give the host its address back, or correct redis_server_bind; where the address comes late at boot, let the "
-        "unit wait for network-online.target.",
-        "Do not bind 0.0.0.0: the server becomes reachable from networks that it was kept from.",
-        _address_missing,
-        DEATHS,
+        id="address_missing",
+        fault="F15",
+        title="An address that the server binds is not on this host",
+        severity=WARNING,
+        at_risk="Clients and peers do not reach it there, and it does not start.",
+        remedy=(
+            "Give the host its address back, or correct redis_server_bind; where the address comes late at boot, let "
+            "the unit wait for network-online.target."
+        ),
+        avoid="Do not bind 0.0.0.0: the server becomes reachable from networks that it was kept from.",
+        detect=_address_missing,
+        explains=DEATHS,
         task="reseed_config",
     ),
     Cause(
-        "bound_to_loopback",
-        "",
-        "config",
-        "The server listens on its own host's loopback address only",
-        WARNING,
-        "Nothing on disk; neither clients nor peers can connect.",
-        "On its host, over its unix socket: CONFIG SET bind to the addresses that the inventory has, then CONFIG "
-        "REWRITE.",
-        "Do not change the firewall and do not fail over: the server runs, and refuses by its own setting.",
-        _bound_to_loopback,
-        (*SYMPTOMS, "clients_cut_off", "peer_cut_off", "host_isolated", "not_enough_replicas", "replica_stale"),
+        id="bound_to_loopback",
+        fault="",
+        title="The server listens on its own host's loopback address only",
+        severity=WARNING,
+        at_risk="Nothing on disk; neither clients nor peers can connect.",
+        remedy=(
+            "On its host, over its unix socket: CONFIG SET bind to the addresses that the inventory has, then CONFIG "
+            "REWRITE."
+        ),
+        avoid="Do not change the firewall and do not fail over: the server runs, and refuses by its own setting.",
+        detect=_bound_to_loopback,
+        explains=(
+            *SYMPTOMS,
+            "clients_cut_off",
+            "peer_cut_off",
+            "host_isolated",
+            "not_enough_replicas",
+            "replica_stale",
+        ),
     ),
     Cause(
-        "files_denied",
-        "F11",
-        "config",
-        "The server's user may not read its configuration or write its log",
-        WARNING,
-        "Nothing on disk; the server does not start, and says so in the journal only.",
-        "Give the files back: configuration redis:redis 0640 or tighter, log folder redis:adm 2750, TLS files readable "
-        "by group redis (provision.yml does it); then systemctl reset-failed and start.",
-        "Do not run the server as root and do not chmod 777.",
-        _files_denied,
-        ("config_invalid", *DEATHS),
+        id="files_denied",
+        fault="F11",
+        title="The server's user may not read its configuration or write its log",
+        severity=WARNING,
+        at_risk="Nothing on disk; the server does not start, and says so in the journal only.",
+        remedy=(
+            "Give the files back: configuration redis:redis 0640 or tighter, log folder redis:adm 2750, TLS files "
+            "readable by group redis (provision.yml does it); then systemctl reset-failed and start."
+        ),
+        avoid="Do not run the server as root and do not chmod 777.",
+        detect=_files_denied,
+        explains=("config_invalid", *DEATHS),
         task="restore_files",
     ),
     Cause(
-        "unit_drift",
-        "",
-        "config",
-        "The unit would not come back as it runs now",
-        INFO,
-        "Nothing while the host runs.",
-        "systemctl enable the unit, systemctl daemon-reload; provision.yml does both.",
-        "Nothing to avoid.",
-        _not_at_boot,
+        id="unit_drift",
+        fault="",
+        title="The unit would not come back as it runs now",
+        severity=INFO,
+        at_risk="Nothing while the host runs.",
+        remedy="systemctl enable the unit, systemctl daemon-reload; provision.yml does both.",
+        avoid="Nothing to avoid.",
+        detect=_not_at_boot,
     ),
 )

@@ -172,86 +172,96 @@ def _data_denied(case: Case) -> Iterator[Match]:
 
 CAUSES = (
     Cause(
-        "disk_full_aof",
-        "F08",
-        "disk",
-        "The disk is full: the append-only file can not be written",
-        CRITICAL,
-        "Writes are refused (MISCONF, also to PING: Sentinel takes a primary for dead); a replica of Redis 7 and later "
-        "ends itself.",
-        "Make room or grow the disk. Redis tries again by itself: wait for aof_last_write_status:ok, then "
-        "BGREWRITEAOF.",
-        "Do not delete files in the append-only folder of a running server: nothing would be left to load. Do not "
-        "restart it: it can not save, so it does not stop either.",
-        _disk_full_aof,
-        ("disk_full_rdb", *FAILING),
+        id="disk_full_aof",
+        fault="F08",
+        title="The disk is full: the append-only file can not be written",
+        severity=CRITICAL,
+        at_risk=(
+            "Writes are refused (MISCONF, also to PING: Sentinel takes a primary for dead); a replica of Redis 7 and "
+            "later ends itself."
+        ),
+        remedy=(
+            "Make room or grow the disk. Redis tries again by itself: wait for aof_last_write_status:ok, then "
+            "BGREWRITEAOF."
+        ),
+        avoid=(
+            "Do not delete files in the append-only folder of a running server: nothing would be left to load. Do not "
+            "restart it: it can not save, so it does not stop either."
+        ),
+        detect=_disk_full_aof,
+        explains=("disk_full_rdb", *FAILING),
     ),
     Cause(
-        "disk_full_rdb",
-        "F07",
-        "disk",
-        "The disk is full: no snapshot can be written",
-        CRITICAL,
-        "Writes are refused (MISCONF, also to PING: Sentinel takes a primary for dead), and all since the last "
-        "snapshot "
-        "is in memory only.",
-        "Make room or grow the disk, then BGSAVE, and wait for rdb_last_bgsave_status:ok: writes go on by themselves.",
-        "Do not set stop-writes-on-bgsave-error to no: writes are then accepted and never saved. Do not restart it: "
-        "the stop hangs, and what is in memory is lost.",
-        _disk_full_rdb,
-        FAILING,
+        id="disk_full_rdb",
+        fault="F07",
+        title="The disk is full: no snapshot can be written",
+        severity=CRITICAL,
+        at_risk=(
+            "Writes are refused (MISCONF, also to PING: Sentinel takes a primary for dead), and all since the last "
+            "snapshot is in memory only."
+        ),
+        remedy=(
+            "Make room or grow the disk, then BGSAVE, and wait for rdb_last_bgsave_status:ok: writes go on by "
+            "themselves."
+        ),
+        avoid=(
+            "Do not set stop-writes-on-bgsave-error to no: writes are then accepted and never saved. Do not restart "
+            "it: the stop hangs, and what is in memory is lost."
+        ),
+        detect=_disk_full_rdb,
+        explains=FAILING,
     ),
     Cause(
-        "inodes_gone",
-        "",
-        "disk",
-        "The disk has room, but no inodes for new files",
-        CRITICAL,
-        "Snapshots and rewrites fail with the words of a full disk.",
-        "Find the folder with the many small files (du --inodes) and empty it; then BGSAVE.",
-        "Do not grow the files on it: bytes are not what is short.",
-        _inodes_gone,
-        FAILING,
+        id="inodes_gone",
+        fault="",
+        title="The disk has room, but no inodes for new files",
+        severity=CRITICAL,
+        at_risk="Snapshots and rewrites fail with the words of a full disk.",
+        remedy="Find the folder with the many small files (du --inodes) and empty it; then BGSAVE.",
+        avoid="Do not grow the files on it: bytes are not what is short.",
+        detect=_inodes_gone,
+        explains=FAILING,
     ),
     Cause(
-        "disk_read_only",
-        "F09",
-        "disk",
-        "The file system of the data is read-only",
-        CRITICAL,
-        "All since the last write to disk is in memory only.",
-        "Have another host be primary. Read the kernel's log for the reason, repair the file system, mount it "
-        "writable, "
-        "and let the server rejoin as a replica.",
-        "Do not restart the server: the stop hangs while it can not save. Do not mount a failing disk writable by "
-        "force.",
-        _read_only,
-        ("disk_full_aof", "disk_full_rdb", "data_denied", *FAILING),
+        id="disk_read_only",
+        fault="F09",
+        title="The file system of the data is read-only",
+        severity=CRITICAL,
+        at_risk="All since the last write to disk is in memory only.",
+        remedy=(
+            "Have another host be primary. Read the kernel's log for the reason, repair the file system, mount it "
+            "writable, and let the server rejoin as a replica."
+        ),
+        avoid=(
+            "Do not restart the server: the stop hangs while it can not save. Do not mount a failing disk writable by "
+            "force."
+        ),
+        detect=_read_only,
+        explains=("disk_full_aof", "disk_full_rdb", "data_denied", *FAILING),
     ),
     Cause(
-        "data_denied",
-        "F10",
-        "disk",
-        "The server's user may not use its data folder",
-        CRITICAL,
-        "It can not load its data, or goes on without saving any.",
-        "Give the folder back to its user: chown -R redis:redis, mode 0750; where it is missing, mount it. Then "
-        "systemctl "
-        "reset-failed and start, or BGSAVE on a running server.",
-        "Do not chmod 777 and do not run the server as root: everybody could read or replace the data.",
-        _data_denied,
-        ("config_invalid", *FAILING),
+        id="data_denied",
+        fault="F10",
+        title="The server's user may not use its data folder",
+        severity=CRITICAL,
+        at_risk="It can not load its data, or goes on without saving any.",
+        remedy=(
+            "Give the folder back to its user: chown -R redis:redis, mode 0750; where it is missing, mount it. Then "
+            "systemctl reset-failed and start, or BGSAVE on a running server."
+        ),
+        avoid="Do not chmod 777 and do not run the server as root: everybody could read or replace the data.",
+        detect=_data_denied,
+        explains=("config_invalid", *FAILING),
         task="restore_files",
     ),
     Cause(
-        "disk_nearly_full",
-        "",
-        "disk",
-        "A disk is nearly full",
-        WARNING,
-        "The next snapshot or rewrite may fail; then writes are refused.",
-        "Make room or grow the disk before that.",
-        "Do not delete the newest snapshot for room.",
-        _nearly_full,
+        id="disk_nearly_full",
+        fault="",
+        title="A disk is nearly full",
+        severity=WARNING,
+        at_risk="The next snapshot or rewrite may fail; then writes are refused.",
+        remedy="Make room or grow the disk before that.",
+        avoid="Do not delete the newest snapshot for room.",
+        detect=_nearly_full,
     ),
 )

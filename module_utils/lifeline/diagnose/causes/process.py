@@ -201,163 +201,175 @@ def _process_line(server: Server) -> str:
 
 CAUSES = (
     Cause(
-        "host_gone",
-        "",
-        "process",
-        "The server's host is gone or frozen",
-        WARNING,
-        "What the host had accepted and not yet replicated is only on its disk.",
-        "Let Sentinel fail over, or promote the replica with most data; bring the host back, and it rejoins.",
-        "Do not start another server under its address while it may still run: two primaries diverge. A frozen host "
-        "goes on where it stopped and accepts writes until it is demoted.",
-        _host_gone,
-        SYMPTOMS,
-        "failover",
+        id="host_gone",
+        fault="",
+        title="The server's host is gone or frozen",
+        severity=WARNING,
+        at_risk="What the host had accepted and not yet replicated is only on its disk.",
+        remedy="Let Sentinel fail over, or promote the replica with most data; bring the host back, and it rejoins.",
+        avoid=(
+            "Do not start another server under its address while it may still run: two primaries diverge. A frozen "
+            "host goes on where it stopped and accepts writes until it is demoted."
+        ),
+        detect=_host_gone,
+        explains=SYMPTOMS,
+        task="failover",
     ),
     Cause(
-        "application_host_gone",
-        "",
-        "process",
-        "An application host is gone or frozen",
-        WARNING,
-        "Its requests, and the jobs that its workers had begun.",
-        "Bring the host back; its units start with it. requeue.yml then shows the jobs that its workers left.",
-        "Do not requeue everything before you know that the host is down: workers that still run finish their jobs.",
-        _application_host_gone,
-        ("workers_gone", "queue_unattended"),
+        id="application_host_gone",
+        fault="",
+        title="An application host is gone or frozen",
+        severity=WARNING,
+        at_risk="Its requests, and the jobs that its workers had begun.",
+        remedy="Bring the host back; its units start with it. requeue.yml then shows the jobs that its workers left.",
+        avoid=(
+            "Do not requeue everything before you know that the host is down: workers that still run finish their jobs."
+        ),
+        detect=_application_host_gone,
+        explains=("workers_gone", "queue_unattended"),
     ),
     Cause(
-        "server_crashed",
-        "F02",
-        "process",
-        "The server crashed by a bug or bad memory",
-        WARNING,
-        "Writes since the last fsync or snapshot; with bad memory also what it writes from now on.",
-        "Keep the crash report of the log. Have another host be primary, test this one's memory "
-        "(redis-server --test-memory), then let it rejoin as a replica.",
-        "Do not let it go on as primary before the report is read: bad memory or a repeated bug spoils the replicas "
-        "too.",
-        _crashed,
-        DEATHS,
+        id="server_crashed",
+        fault="F02",
+        title="The server crashed by a bug or bad memory",
+        severity=WARNING,
+        at_risk="Writes since the last fsync or snapshot; with bad memory also what it writes from now on.",
+        remedy=(
+            "Keep the crash report of the log. Have another host be primary, test this one's memory (redis-server "
+            "--test-memory), then let it rejoin as a replica."
+        ),
+        avoid=(
+            "Do not let it go on as primary before the report is read: bad memory or a repeated bug spoils the "
+            "replicas too."
+        ),
+        detect=_crashed,
+        explains=DEATHS,
     ),
     Cause(
-        "oom_killed",
-        "F03",
-        "process",
-        "The kernel killed the server for want of memory",
-        WARNING,
-        "Writes since the last fsync or snapshot, and it will happen again.",
-        "Have a healthy replica be primary. Set redis_server_maxmemory to at most 75 % of the memory or of the unit's "
-        "limit, vm.overcommit_memory to 1, then let it rejoin.",
-        "Do not just start it again with the same size: it is killed again while it loads. Do not flush it.",
-        _oom_killed,
-        DEATHS,
+        id="oom_killed",
+        fault="F03",
+        title="The kernel killed the server for want of memory",
+        severity=WARNING,
+        at_risk="Writes since the last fsync or snapshot, and it will happen again.",
+        remedy=(
+            "Have a healthy replica be primary. Set redis_server_maxmemory to at most 75 % of the memory or of the "
+            "unit's limit, vm.overcommit_memory to 1, then let it rejoin."
+        ),
+        avoid="Do not just start it again with the same size: it is killed again while it loads. Do not flush it.",
+        detect=_oom_killed,
+        explains=DEATHS,
     ),
     Cause(
-        "start_timeout",
-        "F16",
-        "process",
-        "Loading takes longer than systemd waits",
-        WARNING,
-        "Nothing on disk; the server never comes up, as systemd ends each attempt.",
-        "Raise redis_server_start_timeout to three times what loading takes (provision.yml), start the unit, replica "
-        "first.",
-        "Do not delete the append-only file or the snapshot to make it start faster: that is the data.",
-        _start_timeout,
-        ("server_loading", *DEATHS),
+        id="start_timeout",
+        fault="F16",
+        title="Loading takes longer than systemd waits",
+        severity=WARNING,
+        at_risk="Nothing on disk; the server never comes up, as systemd ends each attempt.",
+        remedy=(
+            "Raise redis_server_start_timeout to three times what loading takes (provision.yml), start the unit, "
+            "replica first."
+        ),
+        avoid="Do not delete the append-only file or the snapshot to make it start faster: that is the data.",
+        detect=_start_timeout,
+        explains=("server_loading", *DEATHS),
         task="patient_start",
     ),
     Cause(
-        "start_limit",
-        "F13",
-        "process",
-        "systemd has given up starting the server",
-        WARNING,
-        "Writes since the last fsync or snapshot.",
-        "Find out why it ended (log and journal), mend that, then systemctl reset-failed and start the unit: without "
-        "the "
-        "reset the start is refused even after the cause is gone.",
-        "Do not switch the limit off: it hides a crash loop.",
-        _start_limit,
-        ("process_dead", *SYMPTOMS),
+        id="start_limit",
+        fault="F13",
+        title="systemd has given up starting the server",
+        severity=WARNING,
+        at_risk="Writes since the last fsync or snapshot.",
+        remedy=(
+            "Find out why it ended (log and journal), mend that, then systemctl reset-failed and start the unit: "
+            "without the reset the start is refused even after the cause is gone."
+        ),
+        avoid="Do not switch the limit off: it hides a crash loop.",
+        detect=_start_limit,
+        explains=("process_dead", *SYMPTOMS),
     ),
     Cause(
-        "process_dead",
-        "F01",
-        "process",
-        "The server's process is dead",
-        WARNING,
-        "Writes since the last fsync (append-only file) or the last snapshot.",
-        "Promote a replica where there is one, and start this server as its replica; else start it from its own disk.",
-        "Do not start it as a primary beside a promoted one, nor when its disk holds less than a replica: its replicas "
-        "would copy the emptiness.",
-        _process_dead,
-        SYMPTOMS,
-        "follow",
+        id="process_dead",
+        fault="F01",
+        title="The server's process is dead",
+        severity=WARNING,
+        at_risk="Writes since the last fsync (append-only file) or the last snapshot.",
+        remedy=(
+            "Promote a replica where there is one, and start this server as its replica; else start it from its own "
+            "disk."
+        ),
+        avoid=(
+            "Do not start it as a primary beside a promoted one, nor when its disk holds less than a replica: its "
+            "replicas would copy the emptiness."
+        ),
+        detect=_process_dead,
+        explains=SYMPTOMS,
+        task="follow",
     ),
     Cause(
-        "process_restarted",
-        "F01",
-        "process",
-        "The server died and systemd started it again",
-        INFO,
-        "Writes since the last fsync or snapshot.",
-        "Compare the number of keys with what is expected and with the replicas. Then systemctl reset-failed UNIT "
-        "takes "
-        "note of it.",
-        "Do not close the case because it is up: with snapshots only, all since the last one is gone.",
-        _restarted,
+        id="process_restarted",
+        fault="F01",
+        title="The server died and systemd started it again",
+        severity=INFO,
+        at_risk="Writes since the last fsync or snapshot.",
+        remedy=(
+            "Compare the number of keys with what is expected and with the replicas. Then systemctl reset-failed UNIT "
+            "takes note of it."
+        ),
+        avoid="Do not close the case because it is up: with snapshots only, all since the last one is gone.",
+        detect=_restarted,
     ),
     Cause(
-        "server_loading",
-        "",
-        "process",
-        "The server is loading its data",
-        WARNING,
-        "Nothing; it answers when it has loaded.",
-        "Wait.",
-        "Do not restart it: loading begins anew.",
-        _loading,
-        SYMPTOMS,
+        id="server_loading",
+        fault="",
+        title="The server is loading its data",
+        severity=WARNING,
+        at_risk="Nothing; it answers when it has loaded.",
+        remedy="Wait.",
+        avoid="Do not restart it: loading begins anew.",
+        detect=_loading,
+        explains=SYMPTOMS,
     ),
     Cause(
-        "stopped_by_hand",
-        "F40",
-        "process",
-        "The server was stopped or masked by a person",
-        WARNING,
-        "Nothing by itself; somebody may be working on it.",
-        "Ask who stopped it. When the work is done, unmask it and run recover.yml.",
-        "Do not start it under somebody's hands.",
-        _stopped_by_hand,
-        SYMPTOMS,
+        id="stopped_by_hand",
+        fault="F40",
+        title="The server was stopped or masked by a person",
+        severity=WARNING,
+        at_risk="Nothing by itself; somebody may be working on it.",
+        remedy="Ask who stopped it. When the work is done, unmask it and run recover.yml.",
+        avoid="Do not start it under somebody's hands.",
+        detect=_stopped_by_hand,
+        explains=SYMPTOMS,
     ),
     Cause(
-        "process_frozen",
-        "F41",
-        "process",
-        "The server's process is stopped (SIGSTOP or a debugger)",
-        CRITICAL,
-        "Writes that clients send to it after it wakes and before it is demoted.",
-        "Let Sentinel fail over, then end the process before it wakes (systemctl kill --signal=KILL), and start it as "
-        "a "
-        "replica. A replica may simply be continued with SIGCONT.",
-        "Do not continue a primary that was replaced meanwhile: it accepts writes for some 10 s, and they are lost.",
-        _frozen,
-        SYMPTOMS,
+        id="process_frozen",
+        fault="F41",
+        title="The server's process is stopped (SIGSTOP or a debugger)",
+        severity=CRITICAL,
+        at_risk="Writes that clients send to it after it wakes and before it is demoted.",
+        remedy=(
+            "Let Sentinel fail over, then end the process before it wakes (systemctl kill --signal=KILL), and start it "
+            "as a replica. A replica may simply be continued with SIGCONT."
+        ),
+        avoid=(
+            "Do not continue a primary that was replaced meanwhile: it accepts writes for some 10 s, and they are lost."
+        ),
+        detect=_frozen,
+        explains=SYMPTOMS,
         task="replace_frozen",
     ),
     Cause(
-        "process_stuck",
-        "F41",
-        "process",
-        "The server hangs in the kernel, waiting for its disk",
-        CRITICAL,
-        "What it accepted and had not yet written or replicated.",
-        "Let Sentinel fail over. Mend the storage (multipath, NFS, a full thin pool, dying disk); then end the process "
-        "and let it rejoin.",
-        "Do not restart the unit: a process in this state can not be killed, and systemd waits for it.",
-        _stuck_on_disk,
-        ("disk_slow", *SYMPTOMS),
+        id="process_stuck",
+        fault="F41",
+        title="The server hangs in the kernel, waiting for its disk",
+        severity=CRITICAL,
+        at_risk="What it accepted and had not yet written or replicated.",
+        remedy=(
+            "Let Sentinel fail over. Mend the storage (multipath, NFS, a full thin pool, dying disk); then end the "
+            "process and let it rejoin."
+        ),
+        avoid="Do not restart the unit: a process in this state can not be killed, and systemd waits for it.",
+        detect=_stuck_on_disk,
+        explains=("disk_slow", *SYMPTOMS),
     ),
 )

@@ -121,86 +121,94 @@ def _evicted(case: Case) -> Iterator[Match]:
 
 CAUSES = (
     Cause(
-        "workers_suspended",
-        "F54",
-        "rq",
-        "RQ's workers are suspended",
-        WARNING,
-        "No job runs; queues grow.",
-        "If nobody is at work there: rq resume (it deletes the key `suspended` below RQ_KEY_PREFIX).",
-        "Do not restart the workers: they are well, and exit at once while they are suspended.",
-        _suspended,
-        ("queue_unattended", "units_unwell", "workers_gone"),
+        id="workers_suspended",
+        fault="F54",
+        title="RQ's workers are suspended",
+        severity=WARNING,
+        at_risk="No job runs; queues grow.",
+        remedy="If nobody is at work there: rq resume (it deletes the key `suspended` below RQ_KEY_PREFIX).",
+        avoid="Do not restart the workers: they are well, and exit at once while they are suspended.",
+        detect=_suspended,
+        explains=("queue_unattended", "units_unwell", "workers_gone"),
     ),
     Cause(
-        "units_unwell",
-        "F55",
-        "rq",
-        "The application's units lost Redis, or do not run",
-        WARNING,
-        "Requests and jobs of that host.",
-        "recover.yml restarts the units that need it, one after the other; a worker that is busy ends its job first.",
-        "Do not requeue everything: jobs of workers that live would run twice.",
-        _units,
-        ("queue_unattended", "workers_gone", "scheduler_absent", "jobs_abandoned"),
+        id="units_unwell",
+        fault="F55",
+        title="The application's units lost Redis, or do not run",
+        severity=WARNING,
+        at_risk="Requests and jobs of that host.",
+        remedy=(
+            "recover.yml restarts the units that need it, one after the other; a worker that is busy ends its job "
+            "first."
+        ),
+        avoid="Do not requeue everything: jobs of workers that live would run twice.",
+        detect=_units,
+        explains=("queue_unattended", "workers_gone", "scheduler_absent", "jobs_abandoned"),
     ),
     Cause(
-        "workers_gone",
-        "F55",
-        "rq",
-        "Registered workers are dead",
-        WARNING,
-        "The job that each of them had begun.",
-        "Start workers where none is left. RQ forgets the dead ones by itself; requeue.yml shows their jobs.",
-        "Do not requeue all failed jobs: what had done its work would do it twice.",
-        _gone,
+        id="workers_gone",
+        fault="F55",
+        title="Registered workers are dead",
+        severity=WARNING,
+        at_risk="The job that each of them had begun.",
+        remedy="Start workers where none is left. RQ forgets the dead ones by itself; requeue.yml shows their jobs.",
+        avoid="Do not requeue all failed jobs: what had done its work would do it twice.",
+        detect=_gone,
     ),
     Cause(
-        "queue_unattended",
-        "F55",
-        "rq",
-        "Jobs wait in a queue that no worker listens to",
-        CRITICAL,
-        "These jobs wait for ever, and the queue grows until the memory is full.",
-        "Start workers for that queue (rq_services_queues, rq_services_worker_count), or correct the queue's name "
-        "where jobs are enqueued.",
-        "Do not empty the queue, and do not requeue: the jobs are where they belong.",
-        _unattended,
+        id="queue_unattended",
+        fault="F55",
+        title="Jobs wait in a queue that no worker listens to",
+        severity=CRITICAL,
+        at_risk="These jobs wait for ever, and the queue grows until the memory is full.",
+        remedy=(
+            "Start workers for that queue (rq_services_queues, rq_services_worker_count), or correct the queue's name "
+            "where jobs are enqueued."
+        ),
+        avoid="Do not empty the queue, and do not requeue: the jobs are where they belong.",
+        detect=_unattended,
     ),
     Cause(
-        "jobs_abandoned",
-        "F56",
-        "rq",
-        "Jobs were begun and abandoned",
-        WARNING,
-        "These jobs: RQ moves them to the failed ones some day, where they expire.",
-        "requeue.yml --check shows them; put those back that may run twice (abandoned jobs may have done their work).",
-        "Do not run `rq requeue --all`: jobs that had been done, or that were stopped by a person, run again.",
-        _abandoned,
+        id="jobs_abandoned",
+        fault="F56",
+        title="Jobs were begun and abandoned",
+        severity=WARNING,
+        at_risk="These jobs: RQ moves them to the failed ones some day, where they expire.",
+        remedy=(
+            "requeue.yml --check shows them; put those back that may run twice (abandoned jobs may have done their "
+            "work)."
+        ),
+        avoid="Do not run `rq requeue --all`: jobs that had been done, or that were stopped by a person, run again.",
+        detect=_abandoned,
     ),
     Cause(
-        "scheduler_absent",
-        "F55",
-        "rq",
-        "Scheduled jobs are overdue and no scheduler runs",
-        WARNING,
-        "What was to run at a time does not run.",
-        "Start the scheduler (rq_services_scheduler_enabled, or workers with --with-scheduler); it moves what is "
-        "overdue.",
-        "Do not enqueue the jobs a second time: they run as soon as a scheduler is back.",
-        _scheduler,
+        id="scheduler_absent",
+        fault="F55",
+        title="Scheduled jobs are overdue and no scheduler runs",
+        severity=WARNING,
+        at_risk="What was to run at a time does not run.",
+        remedy=(
+            "Start the scheduler (rq_services_scheduler_enabled, or workers with --with-scheduler); it moves what is "
+            "overdue."
+        ),
+        avoid="Do not enqueue the jobs a second time: they run as soon as a scheduler is back.",
+        detect=_scheduler,
     ),
     Cause(
-        "data_evicted",
-        "F57",
-        "rq",
-        "Redis may throw jobs away to save memory",
-        WARNING,
-        "Jobs vanish without a trace, with what they were to do; workers and failed jobs first with volatile policies.",
-        "Set redis_server_maxmemory_policy to noeviction and run provision.yml; keep caches in a server of their "
-        "own. What was evicted only its producer knows.",
-        "Do not raise maxmemory alone: the next peak evicts again.",
-        _evicted,
-        ("units_unwell", "workers_gone", "jobs_abandoned"),
+        id="data_evicted",
+        fault="F57",
+        title="Redis may throw jobs away to save memory",
+        severity=WARNING,
+        at_risk=(
+            "Jobs vanish without a trace, with what they were to do; workers and failed jobs first with volatile "
+            "policies."
+        ),
+        remedy=(
+            "Set redis_server_maxmemory_policy to noeviction and run provision.yml; keep caches in a server of their "
+            "own. What was evicted only its producer knows."
+        ),
+        avoid="Do not raise maxmemory alone: the next peak evicts again.",
+        detect=_evicted,
+        explains=("units_unwell", "workers_gone", "jobs_abandoned"),
     ),
 )

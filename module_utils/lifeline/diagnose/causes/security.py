@@ -200,43 +200,49 @@ CERTIFICATE = ("certificate_untrusted", "certificate_not_served", "certificate_e
 
 CAUSES = (
     Cause(
-        "login_refused",
-        "F31",
-        "security",
-        "The login of the diagnosis itself is refused",
-        WARNING,
-        "Nothing by itself: nobody could look, and what runs there may be well.",
-        "Compare redis_password_observer, or redis_password_operator where there is none, with the server's ACL file; "
-        "provision.yml sets both. ACL LOG on the server says what was refused.",
-        "Do not take a refusal for a dead server: nothing may be failed over or restarted for it.",
-        _login,
-        ("server_silent", "sentinel_silent", "no_primary", "replica_link_down"),
+        id="login_refused",
+        fault="F31",
+        title="The login of the diagnosis itself is refused",
+        severity=WARNING,
+        at_risk="Nothing by itself: nobody could look, and what runs there may be well.",
+        remedy=(
+            "Compare redis_password_observer, or redis_password_operator where there is none, with the server's ACL "
+            "file; provision.yml sets both. ACL LOG on the server says what was refused."
+        ),
+        avoid="Do not take a refusal for a dead server: nothing may be failed over or restarted for it.",
+        detect=_login,
+        explains=("server_silent", "sentinel_silent", "no_primary", "replica_link_down"),
     ),
     Cause(
-        "protected_mode",
-        "",
-        "security",
-        "The server is in protected mode and denies every connection from another host",
-        WARNING,
-        "Nothing on disk. Whoever is connected stays connected; nobody else gets in.",
-        "User default has no password. On the server's host, over its unix socket, ACL LOAD brings the ACL file's "
-        "users back. Where the file itself is wrong, provision.yml writes it again.",
-        "Do not fail over, since the server runs, and do not switch protected-mode off: everybody could do everything.",
-        _protected_mode,
-        (*SYMPTOMS, "clients_cut_off", "peer_cut_off", "acl_refused"),
+        id="protected_mode",
+        fault="",
+        title="The server is in protected mode and denies every connection from another host",
+        severity=WARNING,
+        at_risk="Nothing on disk. Whoever is connected stays connected; nobody else gets in.",
+        remedy=(
+            "User default has no password. On the server's host, over its unix socket, ACL LOAD brings the ACL file's "
+            "users back. Where the file itself is wrong, provision.yml writes it again."
+        ),
+        avoid=(
+            "Do not fail over, since the server runs, and do not switch protected-mode off: everybody could do "
+            "everything."
+        ),
+        detect=_protected_mode,
+        explains=(*SYMPTOMS, "clients_cut_off", "peer_cut_off", "acl_refused"),
     ),
     Cause(
-        "application_login_refused",
-        "F31",
-        "security",
-        "The application's login is refused",
-        CRITICAL,
-        "Every request and job of that host.",
-        "Compare the application's URL with the ACL user: set redis_password_application and run provision.yml, which "
-        "writes both and restarts the units. While passwords are changed, a user may have two.",
-        "Do not open the default user with nopass, and do not give the application +@all.",
-        _application_login,
-        (
+        id="application_login_refused",
+        fault="F31",
+        title="The application's login is refused",
+        severity=CRITICAL,
+        at_risk="Every request and job of that host.",
+        remedy=(
+            "Compare the application's URL with the ACL user: set redis_password_application and run provision.yml, "
+            "which writes both and restarts the units. While passwords are changed, a user may have two."
+        ),
+        avoid="Do not open the default user with nopass, and do not give the application +@all.",
+        detect=_application_login,
+        explains=(
             "application_cut_off",
             "clients_refused",
             "units_unwell",
@@ -247,94 +253,103 @@ CAUSES = (
         task="configure_server",
     ),
     Cause(
-        "clients_refused",
-        "F31",
-        "security",
-        "A client is refused again and again",
-        WARNING,
-        "What that client does not get done; each try costs the server a little.",
-        "Find the client by its address. Give it the right password, or its user the one command or key that it lacks "
-        "(redis_server_users, redis_server_application_keys), and run provision.yml.",
-        "Do not open the default user with nopass, and do not give out +@all or ~*.",
-        _clients,
+        id="clients_refused",
+        fault="F31",
+        title="A client is refused again and again",
+        severity=WARNING,
+        at_risk="What that client does not get done; each try costs the server a little.",
+        remedy=(
+            "Find the client by its address. Give it the right password, or its user the one command or key that it "
+            "lacks (redis_server_users, redis_server_application_keys), and run provision.yml."
+        ),
+        avoid="Do not open the default user with nopass, and do not give out +@all or ~*.",
+        detect=_clients,
     ),
     Cause(
-        "acl_file_bad",
-        "F31",
-        "security",
-        "The ACL file can not be loaded",
-        WARNING,
-        "The server does not start any more, and no user can be changed.",
-        "Let provision.yml write the file again; then start the server. ACL LOAD tries a file: it takes all or "
-        "nothing.",
-        "Do not start it without its ACL file: everybody who reaches the port could do anything.",
-        _acl_file,
-        (*DEATHS, "sentinel_dead"),
+        id="acl_file_bad",
+        fault="F31",
+        title="The ACL file can not be loaded",
+        severity=WARNING,
+        at_risk="The server does not start any more, and no user can be changed.",
+        remedy=(
+            "Let provision.yml write the file again; then start the server. ACL LOAD tries a file: it takes all or "
+            "nothing."
+        ),
+        avoid="Do not start it without its ACL file: everybody who reaches the port could do anything.",
+        detect=_acl_file,
+        explains=(*DEATHS, "sentinel_dead"),
         task="restore_files",
     ),
     Cause(
-        "certificate_expired",
-        "F32",
-        "security",
-        "The certificate that is served has expired, or is not valid yet",
-        WARNING,
-        "Every new connection; those that are open go on until they break, replication and sentinels among them.",
-        "Install a new certificate (redis_tls_cert_src, redis_tls_key_src) and run provision.yml: Redis loads it as "
-        "it runs, sentinels are restarted one by one. If it is not valid yet, set the host's clock first.",
-        "Do not switch TLS off, and do not restart all servers at once: the open connections are what still works.",
-        _expired,
-        (*SYMPTOMS, *CERTIFICATE, "endpoint_blind", "units_unwell"),
+        id="certificate_expired",
+        fault="F32",
+        title="The certificate that is served has expired, or is not valid yet",
+        severity=WARNING,
+        at_risk=(
+            "Every new connection; those that are open go on until they break, replication and sentinels among them."
+        ),
+        remedy=(
+            "Install a new certificate (redis_tls_cert_src, redis_tls_key_src) and run provision.yml: Redis loads it "
+            "as it runs, sentinels are restarted one by one. If it is not valid yet, set the host's clock first."
+        ),
+        avoid=(
+            "Do not switch TLS off, and do not restart all servers at once: the open connections are what still works."
+        ),
+        detect=_expired,
+        explains=(*SYMPTOMS, *CERTIFICATE, "endpoint_blind", "units_unwell"),
         task="configure_server",
     ),
     Cause(
-        "certificate_expiring",
-        "F32",
-        "security",
-        "A certificate ends soon",
-        WARNING,
-        "On that day every new connection.",
-        "Install a new certificate (redis_tls_cert_src, redis_tls_key_src) and run provision.yml.",
-        "Do not wait for the day: sentinels have to be restarted for a new one, which is better done in calm.",
-        _expiring,
+        id="certificate_expiring",
+        fault="F32",
+        title="A certificate ends soon",
+        severity=WARNING,
+        at_risk="On that day every new connection.",
+        remedy="Install a new certificate (redis_tls_cert_src, redis_tls_key_src) and run provision.yml.",
+        avoid="Do not wait for the day: sentinels have to be restarted for a new one, which is better done in calm.",
+        detect=_expiring,
     ),
     Cause(
-        "certificate_not_served",
-        "F32",
-        "security",
-        "The certificate on disk is not the one that is served",
-        WARNING,
-        "A renewed certificate has no effect, and the old one expires.",
-        "Redis: CONFIG SET tls-cert-file and tls-key-file in one call loads it. Sentinel can not: restart one after "
-        "the other, with CKQUORUM between. provision.yml does both.",
-        "Do not restart all servers or sentinels at once.",
-        _not_served,
+        id="certificate_not_served",
+        fault="F32",
+        title="The certificate on disk is not the one that is served",
+        severity=WARNING,
+        at_risk="A renewed certificate has no effect, and the old one expires.",
+        remedy=(
+            "Redis: CONFIG SET tls-cert-file and tls-key-file in one call loads it. Sentinel can not: restart one "
+            "after the other, with CKQUORUM between. provision.yml does both."
+        ),
+        avoid="Do not restart all servers or sentinels at once.",
+        detect=_not_served,
         task="configure_server",
     ),
     Cause(
-        "certificate_key_mismatch",
-        "F32",
-        "security",
-        "Certificate and private key do not fit, or can not be read",
-        WARNING,
-        "The server does not start any more; while it runs, it goes on with the old ones.",
-        "Install the pair again (redis_tls_cert_src, redis_tls_key_src): provision.yml. Then start the server if it "
-        "is down.",
-        "Do not restart the server before the pair is right: it would not come back.",
-        _mismatch,
-        (*DEATHS, "certificate_not_served"),
+        id="certificate_key_mismatch",
+        fault="F32",
+        title="Certificate and private key do not fit, or can not be read",
+        severity=WARNING,
+        at_risk="The server does not start any more; while it runs, it goes on with the old ones.",
+        remedy=(
+            "Install the pair again (redis_tls_cert_src, redis_tls_key_src): provision.yml. Then start the server if "
+            "it is down."
+        ),
+        avoid="Do not restart the server before the pair is right: it would not come back.",
+        detect=_mismatch,
+        explains=(*DEATHS, "certificate_not_served"),
         task="restore_files",
     ),
     Cause(
-        "certificate_untrusted",
-        "F32",
-        "security",
-        "A certificate is not accepted",
-        WARNING,
-        "Every new connection of those that do not accept it.",
-        "Give all parties the CA that signed it (redis_tls_ca_src), or the server a certificate of that CA, and run "
-        "provision.yml.",
-        "Do not switch the check off: whoever is in between then reads everything.",
-        _untrusted,
-        (*SYMPTOMS, "endpoint_blind"),
+        id="certificate_untrusted",
+        fault="F32",
+        title="A certificate is not accepted",
+        severity=WARNING,
+        at_risk="Every new connection of those that do not accept it.",
+        remedy=(
+            "Give all parties the CA that signed it (redis_tls_ca_src), or the server a certificate of that CA, and "
+            "run provision.yml."
+        ),
+        avoid="Do not switch the check off: whoever is in between then reads everything.",
+        detect=_untrusted,
+        explains=(*SYMPTOMS, "endpoint_blind"),
     ),
 )
