@@ -13,7 +13,7 @@ from estates import Estate
 from lifeline.plan import contract
 from lifeline.plan.aftermath import path, recall
 from lifeline.plan.ending import ENDINGS, FAILED, SUCCESS, failures, verdict
-from lifeline.plan.remedies import AFTERWARDS, REMEDIES
+from lifeline.plan.remedies import REMEDIES, remedy
 from lifeline.report.record import work
 from lifeline.report.text import next_text, outcome_text, plan_text
 
@@ -39,7 +39,7 @@ def test_A8_a_step_that_the_plan_did_not_show_waits() -> None:
 
 @pytest.mark.parametrize("kind", IDS)
 def test_A8_no_step_leads_to_a_firewall_or_to_new_settings_unannounced(kind: str) -> None:
-    follow = set(AFTERWARDS[kind])
+    follow = set(remedy(kind).followers)
     assert follow <= set(IDS)
     assert not follow & {"firewall", "scale", "restore_files", "reseed_config", "renew_logins", "start_endpoint"}
 

@@ -13,7 +13,7 @@ from lifeline.common import ownership
 from lifeline.diagnose.findings import Finding
 from lifeline.errors import LifelineError
 from lifeline.plan.recovery import make_plan
-from lifeline.plan.remedies import REMEDIES, needs_mark
+from lifeline.plan.remedies import REMEDIES, remedy
 
 TASKS = Path(__file__).resolve().parents[2] / "roles" / "redis_recovery" / "tasks" / "remedies"
 
@@ -62,7 +62,7 @@ def test_A8_each_remedy_that_calls_a_role_which_writes_needs_a_mark() -> None:
             line.split()[-1] for line in text.splitlines() if line.strip().startswith(("name: redis_", "ansible.b"))
         ]
         if file.stem != "repoint_sentinel" and any(call.rstrip(":") in writes for call in calls):
-            assert needs_mark(file.stem), file.name
+            assert remedy(file.stem).needs_mark, file.name
 
 
 def test_A8_a_recovery_writes_nothing_without_the_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

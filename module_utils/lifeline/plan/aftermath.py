@@ -18,7 +18,7 @@ from ..common.records import folder_name, write_all
 from ..common.words import moment
 from ..diagnose.findings import Finding
 from ..diagnose.topology import AGREED, Topology
-from .remedies import BY_TOPOLOGY, FOLLOW_WITH, NEW_PRIMARY, WAITS, title
+from .remedies import FOLLOW_WITH, WAITS, remedy, title
 from .steps import Action, Plan
 
 # Steps remembered of an estate at the most, and bytes of the file that holds them.
@@ -33,12 +33,16 @@ def unhelped(topology: Topology, findings: Sequence[Finding], plan: Plan, tried:
     asked = {step.step for step in plan.actions}
     for finding in findings:
         task = "follow" if finding.task in FOLLOW_WITH else finding.task
-        if finding.severity == "info" or finding.task in (*WAITS, *BY_TOPOLOGY):
+        if finding.severity == "info" or finding.task in WAITS or remedy(finding.task).by_topology:
             continue
         hosts = finding.data.get("hosts") or [finding.data.get("host") or finding.where]
         asked |= {f"{task}@{host}" for host in hosts}
     lost = topology.primary is None
-    return [step for step in dict.fromkeys(tried) if step in asked or (lost and step.partition("@")[0] in NEW_PRIMARY)]
+    return [
+        step
+        for step in dict.fromkeys(tried)
+        if step in asked or (lost and remedy(step.partition("@")[0]).makes_primary)
+    ]
 
 
 def mark(topology: Topology, findings: Sequence[Finding], step: str) -> str:

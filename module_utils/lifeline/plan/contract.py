@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Iterable, Optional, Sequence
 
 from ..diagnose.topology import AGREED, Topology
-from .remedies import AFTERWARDS, NEW_PRIMARY, REMEDIES, title
+from .remedies import REMEDIES, remedy, title
 from .steps import ACT, REFUSED, Action, Plan
 
 # What a person says to agree to every kind of step.
@@ -17,9 +17,9 @@ EVERY = "all"
 def announce(shown: Iterable[str], agreed: Sequence[str] = ()) -> list[str]:
     """Kinds of steps that a plan stands for: those that it shows, what may follow them, what a person has agreed to."""
     if EVERY in agreed:
-        return [remedy.id for remedy in REMEDIES]
+        return [known.id for known in REMEDIES]
     kinds = list(dict.fromkeys(shown))
-    follow = [kind for one in kinds for kind in AFTERWARDS.get(one, ())]
+    follow = [kind for one in kinds for kind in remedy(one).followers]
     return list(dict.fromkeys([*kinds, *follow, *agreed]))
 
 
@@ -29,8 +29,10 @@ def keep_to(plan: Plan, topology: Topology, announced: Optional[Sequence[str]], 
         shown = [step.remedy for step in plan.actions]
         kinds = announce(shown, agreed)
         # Where a primary serves, another one is never what comes of bringing the rest back.
-        spare = NEW_PRIMARY if topology.state == AGREED and EVERY not in agreed else ()
-        plan.announced = [kind for kind in kinds if kind not in spare or kind in (*shown, *agreed)]
+        spare = topology.state == AGREED and EVERY not in agreed
+        plan.announced = [
+            kind for kind in kinds if not (spare and remedy(kind).makes_primary) or kind in (*shown, *agreed)
+        ]
         return
     plan.announced = list(announced)
     plan.waiting = [step for step in plan.actions if step.remedy not in plan.announced]

@@ -19,18 +19,7 @@ from .contract import keep_to
 from .copies import files_check, unfit_copies
 from .managed import plan_for_urls
 from .primary import dispute, foreign, restore_primary
-from .remedies import (
-    BRING_BACK,
-    BY_TOPOLOGY,
-    FOLLOW_WITH,
-    NEED_A_PRIMARY,
-    NEED_AN_ANSWER,
-    NEED_PEERS,
-    WAITS,
-    needs_mark,
-    rung,
-    title,
-)
+from .remedies import FOLLOW_WITH, WAITS, remedy, title
 from .steps import (
     ACT,
     DEGRADED,
@@ -114,13 +103,13 @@ def _bring_back(name: str, why: str) -> str:
 def _leave_cut_off(plan: Plan) -> None:
     """On a host that reaches nobody no sentinel can be pointed anywhere; its server is still told whom to follow."""
     alone = {finding.where for finding in plan.findings if finding.id == CUT_OFF}
-    plan.actions = [step for step in plan.actions if step.remedy not in NEED_PEERS or step.host not in alone]
+    plan.actions = [step for step in plan.actions if not remedy(step.remedy).needs_peers or step.host not in alone]
 
 
 def _give_up(plan: Plan, tried: Mapping[str, int]) -> None:
     """There is a primary that serves: what was tried in vain is not tried for ever, but left to a person."""
     for action in list(plan.actions):
-        if action.remedy in BRING_BACK and tried.get(f"{action.remedy}@{action.host}", 0) >= MOST_TRIES:
+        if remedy(action.remedy).brings_back and tried.get(f"{action.remedy}@{action.host}", 0) >= MOST_TRIES:
             plan.actions.remove(action)
             if not any(item.startswith(f"{action.host}:") for item in plan.todo):
                 plan.todo.append(
@@ -137,14 +126,14 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
     """
     mended = False
     for finding in plan.findings:
-        if finding.severity == "info" or finding.task in BY_TOPOLOGY:
+        if finding.severity == "info" or remedy(finding.task).by_topology:
             continue
         hosts = [str(host) for host in finding.data.get("hosts") or [finding.data.get("host") or finding.where]]
         if finding.task in WAITS and f"follow@{hosts[0]}" in tried:
             plan.todo.append(_for_a_person(finding))
         elif finding.task in FOLLOW_WITH:
             mended = _follow_with(plan, topology, hosts[0], finding) or mended
-        elif finding.task in NEED_A_PRIMARY and topology.primary is None and len(topology.nodes) > 1:
+        elif remedy(finding.task).needs_primary and topology.primary is None and len(topology.nodes) > 1:
             continue  # whom it follows is not known yet; the next look may tell
         else:
             strange = [host for host in hosts if _is_strange(topology, finding.task, host)]
@@ -156,7 +145,7 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
                 _add(plan, Action(finding.task, host, finding.title.lower(), dict(finding.data)))
             if not able and not strange:
                 plan.todo.append(_for_a_person(finding))
-    plan.actions.sort(key=lambda action: rung(action.remedy))
+    plan.actions.sort(key=lambda action: remedy(action.remedy).rung)
     if mended and plan.verdict != ACT:
         plan.verdict, plan.refusal, plan.summary = ACT, None, ""
 
@@ -167,14 +156,14 @@ def _for_a_person(finding: Finding) -> str:
 
 def _is_strange(topology: Topology, task: str, host: str) -> bool:
     """Whether a remedy would rewrite what Lifeline did not make on a host, or what nobody knows that it made."""
-    thing = needs_mark(task)
+    thing = remedy(task).needs_mark
     return bool(thing) and host not in topology.silent_hosts and thing not in topology.owned.get(host, ())
 
 
 def _by_hand(finding: Finding, host: str) -> str:
     return (
         f"{host}: {finding.title.lower()}. Lifeline has no mark on this host that it set up its "
-        f"{needs_mark(finding.task)}, so it changes nothing there: repair it by hand. {finding.avoid}"
+        f"{remedy(finding.task).needs_mark}, so it changes nothing there: repair it by hand. {finding.avoid}"
     ).strip()
 
 
@@ -186,7 +175,7 @@ def _add(plan: Plan, action: Action) -> None:
 
 def _can_be_done(topology: Topology, task: str, host: str) -> bool:
     node = topology.nodes.get(host)
-    if task in NEED_AN_ANSWER and node is not None and not node.alive:
+    if remedy(task).needs_answer and node is not None and not node.alive:
         return False
     if node is not None and node.managed:
         return False  # it is a URL: a step on that host would be done to the machine that looked
@@ -294,7 +283,7 @@ def _summary(topology: Topology, plan: Plan) -> str:
     if plan.verdict == DEGRADED:
         return f"{topology.primary} is the primary and in service, but something is left to do."
     one = len(plan.actions) == 1
-    if topology.primary and all(action.remedy in BY_TOPOLOGY for action in plan.actions):
+    if topology.primary and all(remedy(action.remedy).by_topology for action in plan.actions):
         more = "1 more step restores" if one else f"{len(plan.actions)} more steps restore"
         return f"{topology.primary} is the primary; {more} full redundancy."
     what = "1 step repairs" if one else f"{len(plan.actions)} steps repair"
