@@ -4,66 +4,73 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
-from xml.sax.saxutils import escape, quoteattr
+from typing import Any, Mapping, Optional, Sequence
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from .words import controls, stamp
+
+Row = Mapping[str, Any]
+
+SKIPPED = ("waived", "manual", "not_applicable")
 
 
 def render(report: Mapping[str, Any]) -> str:
     """For CI servers. A waived, manual or not applicable control is a skipped case."""
     known = controls(report)
-    by_host: dict[str, list[Mapping[str, Any]]] = {}
+    by_host: dict[str, list[Row]] = {}
     for row in report["results"]:
         by_host.setdefault(row["where"], []).append(row)
-    suites = [_suite(report, where, rows, known) for where, rows in sorted(by_host.items())]
-    head = f"<testsuites name={_attribute('compliance ' + report['service'])} {_counts(report['results'])}>"
-    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, *suites, "</testsuites>", ""])
+    root = _element(None, "testsuites", name=f"compliance {report['service']}", **_counts(report["results"]))
+    for where, rows in sorted(by_host.items()):
+        moment = stamp(report["time"])[:-1]
+        suite = _element(root, "testsuite", name=where, timestamp=moment, **_counts(rows))
+        for row in rows:
+            _case(suite, row, known[row["control"]])
+    indent(root, space="")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
 
 
-def _counts(rows: list[Mapping[str, Any]]) -> str:
-    tally = {status: sum(row["status"] == status for row in rows) for status in ("fail", "error")}
-    return (
-        f'tests="{len(rows)}" failures="{tally["fail"]}" errors="{tally["error"]}" skipped="{_skipped(rows)}" time="0"'
-    )
+def _counts(rows: Sequence[Row]) -> dict[str, str]:
+    def number(*statuses: str) -> str:
+        return str(sum(row["status"] in statuses for row in rows))
+
+    return {
+        "tests": str(len(rows)),
+        "failures": number("fail"),
+        "errors": number("error"),
+        "skipped": number(*SKIPPED),
+        "time": "0",
+    }
 
 
-def _skipped(rows: list[Mapping[str, Any]]) -> int:
-    return sum(row["status"] in ("waived", "manual", "not_applicable") for row in rows)
-
-
-def _suite(report: Mapping[str, Any], where: str, rows: list[Mapping[str, Any]], known: Mapping[str, Any]) -> str:
-    head = f'<testsuite name={_attribute(where)} {_counts(rows)} timestamp="{stamp(report["time"])[:-1]}">'
-    return "\n".join([head, *(_case(row, known[row["control"]]) for row in rows), "</testsuite>"])
-
-
-def _case(row: Mapping[str, Any], control: Mapping[str, Any]) -> str:
-    name = _attribute(f"{row['control']} {control['title']}")
-    head = f'<testcase classname={_attribute("compliance." + row["where"])} name={name} time="0"'
+def _case(suite: Element, row: Row, control: Mapping[str, Any]) -> None:
+    name = f"{row['control']} {control['title']}"
+    case = _element(suite, "testcase", classname=f"compliance.{row['where']}", name=name, time="0")
     text = "\n".join(row["evidence"])
     if row["status"] in ("fail", "error"):
-        tag = "failure" if row["status"] == "fail" else "error"
-        body = f"{text}\nWhy: {control['why']}\nFix: {control['fix']}"
         first = row["evidence"][0] if row["evidence"] else control["title"]
-        kind = _attribute(row["severity"])
-        return f"{head}><{tag} message={_attribute(first)} type={kind}>{_text(body)}</{tag}></testcase>"
-    if row["status"] == "pass":
-        return f"{head}><system-out>{_text(text)}</system-out></testcase>"
-    reason = row["status"].replace("_", " ")
-    if row["waiver"] and row["status"] == "waived":
-        reason = f"waived until {row['waiver']['expires']} by {row['waiver']['owner']}: {row['waiver']['reason']}"
-    return f"{head}><skipped message={_attribute(reason)}/><system-out>{_text(text)}</system-out></testcase>"
+        tag = "failure" if row["status"] == "fail" else "error"
+        problem = _element(case, tag, message=first, type=row["severity"])
+        problem.text = _clean(f"{text}\nWhy: {control['why']}\nFix: {control['fix']}")
+        return
+    if row["status"] != "pass":
+        _element(case, "skipped", message=_reason(row))
+    _element(case, "system-out").text = _clean(text)
+
+
+def _reason(row: Row) -> str:
+    waiver = row["waiver"]
+    if waiver and row["status"] == "waived":
+        return f"waived until {waiver['expires']} by {waiver['owner']}: {waiver['reason']}"
+    return str(row["status"]).replace("_", " ")
+
+
+def _element(parent: Optional[Element], tag: str, **attributes: str) -> Element:
+    cleaned = {name: _clean(value) for name, value in attributes.items()}
+    return Element(tag, cleaned) if parent is None else SubElement(parent, tag, cleaned)
 
 
 def _clean(text: str) -> str:
     """XML 1.0 knows no other control characters, escaped or not."""
     return "".join(char for char in text if char in "\t\n\r" or (char >= " " and char not in "\ufffe\uffff"
                    and not "\ud800" <= char <= "\udfff"))  # fmt: skip
-
-
-def _text(text: str) -> str:
-    return escape(_clean(text))
-
-
-def _attribute(text: str) -> str:
-    return quoteattr(_clean(text))
