@@ -143,13 +143,13 @@ options:
     elements: str
     default: []
   posture:
-    description: Where O(depth=posture) finds what it can not find out by itself.
+    description: Where O(depth=posture) finds what it cannot find out by itself.
     type: dict
     suboptions:
       key:
         description:
           - Key of the digests that passwords are compared by; the same for all hosts of a run, another for each run.
-          - Without it, passwords of different hosts can not be compared.
+          - Without it, passwords of different hosts cannot be compared.
         type: str
       worker_units:
         description: Units of RQ's workers, or patterns of their names.

@@ -9,7 +9,7 @@ module: redis_mend
 short_description: End what blocks a running server, let it save again or anew, or hang up on who is not heard
 version_added: "0.1.0"
 description:
-  - V(kill_script) ends a script or function that blocks the server. One that has written can not be ended without a
+  - V(kill_script) ends a script or function that blocks the server. One that has written cannot be ended without a
     loss; the module says so and leaves it.
   - V(save) saves the data again after a save has failed, and waits until that worked.
   - V(rewrite_aof) writes a whole new append-only file where its manifest or a file that it names is gone from the disk.

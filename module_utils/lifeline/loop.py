@@ -154,7 +154,7 @@ def _unseen(case: Case) -> list[str]:
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Module ``redis_diagnose``; ``params`` are its options.
 
-    Raises LifelineError when a bundle can not be read or a report not be written.
+    Raises LifelineError when a bundle cannot be read or a report not be written.
     """
     estates = documents.load(params["evidence_file"]) if params.get("evidence_file") else [params]
     diagnoses, reports = [], []

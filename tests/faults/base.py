@@ -56,7 +56,7 @@ class Fault:
 
 FAULTS: list[Fault] = []
 
-# Causes that can not be brought about here, and why: their evidence fixtures lie in tests/unit.
+# Causes that cannot be brought about here, and why: their evidence fixtures lie in tests/unit.
 FIXTURES: dict[str, str] = {}
 
 

@@ -13,7 +13,7 @@ from base import FIXTURES, LEFT, Expect, fault
 from lab import Lab, wait_for
 from ways import info, memory_limit, prop, resident, save_fails, settings, shell, up_again
 
-FIXTURES["disk_slow"] = "a disk that is slow but not stuck can not be had here: there is no dm-delay"
+FIXTURES["disk_slow"] = "a disk that is slow but not stuck cannot be had here: there is no dm-delay"
 FIXTURES["host_memory_low"] = "hosts of the lab share the machine's memory"
 FIXTURES["swapping"] = "the lab's machine has no swap"
 

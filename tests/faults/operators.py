@@ -4,7 +4,7 @@
 """Two operators at once, under the application's load: the second is told who and since when, and changes nothing,
 whichever playbook it runs.
 
-First the one who holds the lock goes on. Then it is killed, and seen from another control node, which can not tell that
+First the one who holds the lock goes on. Then it is killed, and seen from another control node, which cannot tell that
 it is dead: the option that the refusal names lets the second one finish. Status 1 when something is wrong.
 """
 

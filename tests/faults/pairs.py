@@ -85,7 +85,7 @@ def run(faults: Sequence[Fault], lab: Lab, doctor: Doctor) -> Optional[Row]:
     finally:
         recover.undo(injectors, doctor, load, outcome)
     if len(expected) < len(faults):
-        print(f"left out: {outcome.fault}: they can not be brought about together: {outcome.error}")
+        print(f"left out: {outcome.fault}: they cannot be brought about together: {outcome.error}")
     return row if len(expected) == len(faults) and _apart(expected) else None
 
 

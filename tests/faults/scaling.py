@@ -52,7 +52,7 @@ def more_room(lab: Lab) -> Iterator[str]:
     if {setting(lab, host, "maxmemory") for host in servers} != {str(memory // 2)}:
         yield "scale.yml --check changed something"
     first, second = (lab.playbook("playbooks/scale.yml", *asked).output for _ in range(2))
-    # A container's limit of open files can not be raised by its root; then that has to be said.
+    # A container's limit of open files cannot be raised by its root; then that has to be said.
     if re.search(rf"too\s+few\s+for\s+{clients + 1000}\s+clients", first):
         clients -= 1000
     for host in servers:

@@ -171,7 +171,7 @@ def primary_expired(lab: Lab) -> Iterator[Expect]:
 def ends_soon(lab: Lab) -> Iterator[Expect]:
     replica = lab.replicas()[0]
     with served(lab, replica, certificate(lab, replica, 5), installed=True):
-        yield Expect(replica, also=("certificate_not_served",))  # by the sentinel, which can not load it
+        yield Expect(replica, also=("certificate_not_served",))  # by the sentinel, which cannot load it
 
 
 @fault("certificate_not_served", quick=True)

@@ -49,4 +49,4 @@ def test_a_server_that_is_down_is_one_sentence(redis_server: Servers, run_module
     server = redis_server()
     server.kill()
     failed: Any = run_module("redis_scale", server.login(), fails=True)
-    assert "can not be given more room" in failed["msg"] and "diagnose.yml" in failed["msg"]
+    assert "cannot be given more room" in failed["msg"] and "diagnose.yml" in failed["msg"]

@@ -33,7 +33,7 @@ Numbers (F01 ...) are those of the fault catalogue that the causes were made fro
 itself: critical is out of service or about to lose data, a warning is in service without its safety margin, info does
 not fail diagnose.yml; a fault of the only primary is graded up. *Tested* says how: brought about on real hosts of the
 lab and named in so many seconds, from the start of diagnose.yml to its end, on a machine with other work; or a fixture,
-evidence in a server's own words, where the fault can not be brought about there.
+evidence in a server's own words, where the fault cannot be brought about there.
 """
 
 

@@ -184,7 +184,7 @@ CASES: list[tuple[str, Break, set[str]]] = [
 
 
 def failing(estate: Posture) -> set[str]:
-    """Controls that fail or can not be looked at."""
+    """Controls that fail or cannot be looked at."""
     return {row["control"] for row in assess(estate.options(), NOW)["results"] if row["status"] in ("fail", "error")}
 
 

@@ -27,7 +27,7 @@ SILENT_S = 5
 
 
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """The module ``redis_mend``; see its documentation. Raises LifelineError when the server can not be mended."""
+    """The module ``redis_mend``; see its documentation. Raises LifelineError when the server cannot be mended."""
     endpoint, credentials = Endpoint.from_params(dict(params)), Credentials.from_params(dict(params))
     jobs: dict[str, Callable[[Any, Endpoint, float, bool], dict[str, Any]]] = {
         "kill_script": _kill_script,
@@ -60,7 +60,7 @@ def _is_busy(client: Any) -> bool:
 
 
 def _kill_script(client: Any, endpoint: Endpoint, deadline: float, check: bool) -> dict[str, Any]:
-    """A script that has written can not be killed, and that is the answer then; a function is killed alike."""
+    """A script that has written cannot be killed, and that is the answer then; a function is killed alike."""
     if not _is_busy(client):
         return {"changed": False, "commands": []}
     if check:
@@ -74,7 +74,7 @@ def _kill_script(client: Any, endpoint: Endpoint, deadline: float, check: bool) 
         except CONNECTION_ERRORS as error:
             if "UNKILLABLE" in str(error):
                 raise LifelineError(
-                    f"The script that blocks {endpoint} has written already, so it can not be killed without losing "
+                    f"The script that blocks {endpoint} has written already, so it cannot be killed without losing "
                     "what is not saved: wait for its end, or let Sentinel fail over.",
                     commands=commands,
                 ) from error

@@ -48,7 +48,7 @@ class Room:
 
 @dataclass
 class Raise:
-    """What to set; None leaves it. ``notes``: sentences about what can not be given."""
+    """What to set; None leaves it. ``notes``: sentences about what cannot be given."""
 
     maxmemory: Optional[int] = None
     maxclients: Optional[int] = None
@@ -122,7 +122,7 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
             return _scale(client, endpoint, params, check)
     except CONNECTION_ERRORS as error:
         raise LifelineError(
-            f"Redis at {endpoint} can not be given more room: {reason(error)}; run diagnose.yml to see why."
+            f"Redis at {endpoint} cannot be given more room: {reason(error)}; run diagnose.yml to see why."
         ) from error
 
 
@@ -214,6 +214,6 @@ def _raise_files(pid: int, files: int, unit: Optional[str]) -> None:
             output(["systemctl", "daemon-reload"], 20.0)
     except (OSError, ValueError) as error:
         raise LifelineError(
-            f"The limit of open files of process {pid} can not be raised to {files} on this host ({error}): "
+            f"The limit of open files of process {pid} cannot be raised to {files} on this host ({error}): "
             "run with become, or set LimitNOFILE in its unit and restart it when it is a replica."
         ) from error

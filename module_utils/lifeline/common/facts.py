@@ -3,7 +3,7 @@
 """Reading evidence that may be anything: truncated, of another version, or written by an enemy.
 
 Every question names its default, and gets a value of the default's type back or the default itself. So whoever reads
-evidence through ``Facts`` can not be crashed by it.
+evidence through ``Facts`` cannot be crashed by it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def output(argv: Sequence[str], seconds: float = PATIENCE) -> str:
 
 
 def read(path: str, limit: int = 65536) -> str:
-    """The first ``limit`` bytes of a file; nothing where it can not be read."""
+    """The first ``limit`` bytes of a file; nothing where it cannot be read."""
     try:
         return reading.beginning(path, limit)
     except (OSError, ValueError):

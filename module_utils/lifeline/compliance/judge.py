@@ -3,7 +3,7 @@
 """From all hosts' posture to one report: which controls an estate keeps, and which it does not.
 
 Pure and linear, but for ``work``, which writes the report's files. Whatever the evidence holds, a report comes out: a
-check that can not be made is an error in it, never a pass.
+check that cannot be made is an error in it, never a pass.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def assess(estate: Mapping[str, Any], now: Optional[float] = None) -> dict[str, 
     """The report about one estate; ``estate`` has the module's options. ``now``: seconds since 1970.
 
     ``{kind, version, time, service, hosts, controls, results, summary, expired_waivers, waivers, verdict}``. A result
-    is ``{control, severity, where, status, evidence, waiver}``. Raises LifelineError for waivers that can not be read.
+    is ``{control, severity, where, status, evidence, waiver}``. Raises LifelineError for waivers that cannot be read.
     """
     moment = time.time() if now is None else now
     chosen = _chosen(estate.get("controls") or ())
@@ -138,7 +138,7 @@ def _ask(control: Control, subject: Subject) -> Outcome:
         if _is_the_providers(subject, str(error)):
             return Outcome(NOT_APPLICABLE, (f"{subject.name} is only a URL: its host is its provider's ({error})",))
         return Outcome(ERROR, (str(error),))
-    except Exception as error:  # noqa: BLE001 - evidence may be anything; what can not be checked is an error, not a pass
+    except Exception as error:  # noqa: BLE001 - evidence may be anything; what cannot be checked is an error, not a pass
         return Outcome(ERROR, (f"the check failed on this evidence: {type(error).__name__}: {error}"[:200],))
 
 

@@ -20,8 +20,8 @@ LIMIT = 200_000_000
 
 
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """``{report, reports}``; ``params`` are the module's options. Raises LifelineError for waivers that can not be
-    read and for files that can not be written."""
+    """``{report, reports}``; ``params`` are the module's options. Raises LifelineError for waivers that cannot be
+    read and for files that cannot be written."""
     report = judge.assess(params)
     report["previous"] = None
     if not params.get("report_dir"):

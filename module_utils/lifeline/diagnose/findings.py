@@ -71,7 +71,7 @@ class Sighting:
 
 
 def see(case: Case) -> tuple[list[Sighting], list[str]]:
-    """Every cause that shows, wherever it shows; and the ids of those that can not be judged.
+    """Every cause that shows, wherever it shows; and the ids of those that cannot be judged.
 
     One cause that stumbles over odd evidence must not hide what all others have seen.
     """

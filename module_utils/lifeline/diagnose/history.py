@@ -8,7 +8,7 @@ from typing import Any, Mapping, Optional
 
 
 def surplus_between(primary: Mapping[str, Any], stale: Mapping[str, Any]) -> Optional[int]:
-    """Bytes of the replication stream that only the stale primary has; None when it can not be told.
+    """Bytes of the replication stream that only the stale primary has; None when it cannot be told.
 
     Both are views as ``observe.parse_info`` gives them. The new primary remembers in ``second_offset`` where it left
     the old history ``replid2`` (measurement N15). An empty stale node has nothing to lose.

@@ -102,7 +102,7 @@ _JOURNAL_LINE = re.compile(r"^(\d{9,11}\.\d+) \S+ ([^:]+): (.*)$")
 
 
 def file_groups(path: str, since: float, redact: Callable[[str], str]) -> dict[str, Any]:
-    """``{path, size, groups, last}`` of a Redis or Sentinel log; ``error`` instead where it can not be read.
+    """``{path, size, groups, last}`` of a Redis or Sentinel log; ``error`` instead where it cannot be read.
 
     ``groups``: ``{name: {count, recent, first, last, sample}}`` of lines since ``since`` (seconds since 1970);
     ``recent`` of them are of the last minute; ``sample`` is the newest line. ``last``: the last lines of all, for

@@ -117,7 +117,7 @@ def parse_listeners(text: str) -> dict[str, int]:
 
 
 def _owners(sockets: Mapping[str, int]) -> dict[int, dict[str, Any]]:
-    """By port, whose sockets these are. A port whose owner can not be told still shows that it is taken."""
+    """By port, whose sockets these are. A port whose owner cannot be told still shows that it is taken."""
     found: dict[int, dict[str, Any]] = {port: {"pid": 0, "command": "", "unit": ""} for port in sockets.values()}
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         for inode in _socket_inodes(pid) & set(sockets):

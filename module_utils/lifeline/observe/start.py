@@ -66,7 +66,7 @@ def parse(text: str) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def addresses(words: Sequence[str]) -> list[str]:
-    """Those that the server can not start without: with a dash before it one may be missing, and a star is any."""
+    """Those that the server cannot start without: with a dash before it one may be missing, and a star is any."""
     return [word for word in words if word and not word.startswith("-") and "*" not in word]
 
 

@@ -65,7 +65,7 @@ def why_not(topology: Topology, node: Node) -> str:
 
 
 def why_none(topology: Topology) -> str:
-    """One clause a node: why it can not be promoted."""
+    """One clause a node: why it cannot be promoted."""
     others = [node for node in topology.nodes.values() if node.name != topology.last_primary]
     clauses = [why_not(topology, node) for node in others]
     return "; ".join(filter(None, clauses)) or "it has no replicas"

@@ -54,7 +54,7 @@ def _lead_again(topology: Topology, best: Node) -> Plan:
 
 
 def _promote(topology: Topology, old: Optional[Node], candidates: Sequence[Node], accepted: Accepted) -> Plan:
-    """The old primary does not come back and Sentinel can not act: wake it, or go without it."""
+    """The old primary does not come back and Sentinel cannot act: wake it, or go without it."""
     waking = _wake_sentinels(topology) if candidates else []
     if waking:
         return Plan(ACT, f"Start {len(waking)} sentinel(s), so that they can fail over.", actions=waking)

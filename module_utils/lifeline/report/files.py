@@ -19,7 +19,7 @@ from .markdown import diagnosis_markdown
 def write(directory: str, estate: Mapping[str, Any], diagnosis: Mapping[str, Any]) -> list[str]:
     """Write the evidence bundle and the diagnosis of one estate to a folder of its own; the paths.
 
-    Raises LifelineError when that can not be done.
+    Raises LifelineError when that cannot be done.
     """
     bundle = documents.bundle([{name: estate.get(name) for name in documents.ESTATE}])
     files = {

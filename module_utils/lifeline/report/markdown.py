@@ -75,7 +75,7 @@ def _inline(piece: str) -> str:
 
 
 def _code(text: str) -> str:
-    """A code span that its own content can not end."""
+    """A code span that its own content cannot end."""
     line = clean_text(text).strip()
     fence = "`" * (max((len(run) for run in re.findall(r"`+", line)), default=0) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""

@@ -27,7 +27,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """See the module's documentation. Raises LifelineError when the record can not be written."""
+    """See the module's documentation. Raises LifelineError when the record cannot be written."""
     if check:
         return {"files": []}
     if params.get("memory_dir"):

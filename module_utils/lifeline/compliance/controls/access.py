@@ -172,7 +172,7 @@ def password_strength(subject: Subject) -> Outcome:
                  if 0 < length < PASSWORD_LENGTH]  # fmt: skip
     if problems or any(length > 0 for length in lengths.values()):
         return judged(problems, f"the inventory's passwords have {PASSWORD_LENGTH} characters or more, none well known")
-    return manual("no password is a well-known one; how long they are can not be seen on the host")
+    return manual("no password is a well-known one; how long they are cannot be seen on the host")
 
 
 def secrets_agree(subject: Subject) -> Outcome:
@@ -182,7 +182,7 @@ def secrets_agree(subject: Subject) -> Outcome:
     members.update((server.name, server.host) for server in subject.case.servers)
     for name, host in members.items():
         if not posture(host, name).flag("keyed"):
-            raise NotSeenError(f"{name}: passwords were digested without the run's key and can not be compared")
+            raise NotSeenError(f"{name}: passwords were digested without the run's key and cannot be compared")
     replicated = {name: redis.sub("secrets").text("masterauth") for name, redis in servers.items()}
     if len(servers) > 1:
         problems += _differing("masterauth", replicated)
@@ -265,7 +265,7 @@ CONTROLS = (
     ),
     Control(
         id="RDS-006",
-        title="Applications can not administer the server",
+        title="Applications cannot administer the server",
         severity=HIGH,
         scope=SERVER,
         why="An injected command must not be able to empty, stop or reconfigure Redis.",

@@ -87,7 +87,7 @@ def modes(subject: Subject) -> Outcome:
         if what in ("config", "sentinel_config") and mode & 0o020 and file.text("group") != user:
             problems.append(f"{path} has mode {mode:04o}: group {file.text('group')} may write it")
         if what == "config" and user and not _writes(file.text("owner"), file.text("group"), mode, user):
-            problems.append(f"{path} can not be rewritten by {user}, so CONFIG REWRITE and failovers fail")
+            problems.append(f"{path} cannot be rewritten by {user}, so CONFIG REWRITE and failovers fail")
     if not any(file.flag("exists") for _name, file in files.named()):
         raise NotSeenError(f"{subject.name}: none of the server's files was found")
     return judged(problems, ", ".join(f"{file.text('path')} {file.text('mode')}" for _name, file in files.named()
@@ -145,7 +145,7 @@ def restarts(subject: Subject) -> Outcome:
     if said.text("restart") not in ("no", "") and (
         said.count("start_limit_burst") < 1 or said.number("start_limit_interval_s") <= 0
     ):
-        problems.append("there is no limit on restarts: a server that can not start tries for ever")
+        problems.append("there is no limit on restarts: a server that cannot start tries for ever")
     loading = subject.redis.sub("info").number("used_memory") / LOADING
     start, stop = said.number("timeout_start_s"), said.number("timeout_stop_s")
     if 0 <= start < 3 * loading:
@@ -205,7 +205,7 @@ CONTROLS = (
         title="Files are closed to others, and Redis can rewrite its configuration",
         severity=HIGH,
         scope=HOST,
-        why="They hold passwords and data; and a failover that can not be written down is undone by a restart.",
+        why="They hold passwords and data; and a failover that cannot be written down is undone by a restart.",
         fix="Run provision.yml, which sets modes and owners; data and log folders: the package's own modes.",
         reference="Lynis DBS-1882; DISA V-251202 to V-251204, V-251247",
         check=modes,

@@ -70,7 +70,7 @@ def firewall(subject: Subject) -> Outcome:
         return passed("the ports are reached from this host alone")
     look = subject.look.sub("firewall")
     if not look.flag("readable"):
-        raise NotSeenError(f"{subject.name}: the nftables rules can not be read")
+        raise NotSeenError(f"{subject.name}: the nftables rules cannot be read")
     problems = []
     for port in ports:
         said = look.sub("ports").sub(str(port))

@@ -32,7 +32,7 @@ _NOT_COMPARED = ("user", "replicaof", "latency-tracking-info-percentiles", "daem
 def drift(subject: Subject) -> Outcome:
     look, running = subject.look.sub("config_file"), subject.config.facts
     if not look.flag("readable"):
-        raise NotSeenError(f"{subject.name}: {look.text('path') or 'the configuration file'} can not be read")
+        raise NotSeenError(f"{subject.name}: {look.text('path') or 'the configuration file'} cannot be read")
     settings = look.sub("settings").facts
     problems = []
     for name in sorted(map(str, settings.plain)):
@@ -121,7 +121,7 @@ def jobs(subject: Subject) -> Outcome:
         raise NotSeenError("the estate has no primary to ask about jobs")
     said = redis_of(primary.host, primary.name).sub("jobs")
     if not said.flag("seen"):
-        raise NotSeenError(f"{primary.name}: RQ's keys can not be read ({said.facts.text('error')})")
+        raise NotSeenError(f"{primary.name}: RQ's keys cannot be read ({said.facts.text('error')})")
     problems += ["workers are told to pause (rq suspend)"] if said.flag("suspended") else []
     problems += [f"{said.count('silent')} registered workers are dead"] if said.count("silent") else []
     beat = said.number("oldest_heartbeat_s")

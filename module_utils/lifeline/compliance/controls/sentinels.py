@@ -104,7 +104,7 @@ def protected(subject: Subject) -> Outcome:
     open_ = default.flag("enabled") and (default.flag("nopass") or not default.texts("digests"))
     problems += ["anybody may log in as default"] if open_ and not look.maybe("secrets").text("requirepass") else []
     problems += [] if look.text("sentinel_pass") else ["sentinels do not log in to each other (sentinel-pass)"]
-    return judged(problems, "scripts can not be set from outside; clients and sentinels must log in")
+    return judged(problems, "scripts cannot be set from outside; clients and sentinels must log in")
 
 
 CONTROLS = (
@@ -113,7 +113,7 @@ CONTROLS = (
         title="Three sentinels or more on hosts of their own, with the majority as quorum",
         severity=HIGH,
         scope=ESTATE,
-        why="Two can not outvote a broken third; a smaller quorum fails over on one's word.",
+        why="Two cannot outvote a broken third; a smaller quorum fails over on one's word.",
         fix=(
             f"The inventory's group of sentinels, redis_quorum; {_SENTINEL}."
         ),
@@ -172,7 +172,7 @@ CONTROLS = (
     ),
     Control(
         id="RDS-042",
-        title="Sentinel can not be turned against its host, and asks for a login",
+        title="Sentinel cannot be turned against its host, and asks for a login",
         severity=MEDIUM,
         scope=SENTINEL,
         why="SENTINEL SET with scripts runs programs on the host.",

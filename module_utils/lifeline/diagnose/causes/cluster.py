@@ -110,7 +110,7 @@ CAUSES = (
     Cause(
         id="cluster_nodes_file",
         fault="F51",
-        title="A cluster node can not read the file that it knows the others by",
+        title="A cluster node cannot read the file that it knows the others by",
         severity=WARNING,
         at_risk="This node does not start; its data is not touched.",
         remedy=(

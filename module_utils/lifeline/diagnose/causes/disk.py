@@ -24,7 +24,7 @@ ROOM = 64 * MIB
 # Fewer free inodes than this, or this share of them, are none: one snapshot needs one, a rewrite two.
 INODES, INODES_SHARE = 16, 0.001
 
-# What comes of a server that can not write.
+# What comes of a server that cannot write.
 FAILING = ("saving_fails", "disk_nearly_full", "server_crashed", *DEATHS)
 
 
@@ -174,7 +174,7 @@ CAUSES = (
     Cause(
         id="disk_full_aof",
         fault="F08",
-        title="The disk is full: the append-only file can not be written",
+        title="The disk is full: the append-only file cannot be written",
         severity=CRITICAL,
         at_risk=(
             "Writes are refused (MISCONF, also to PING: Sentinel takes a primary for dead); a replica of Redis 7 and "
@@ -186,7 +186,7 @@ CAUSES = (
         ),
         avoid=(
             "Do not delete files in the append-only folder of a running server: nothing would be left to load. Do not "
-            "restart it: it can not save, so it does not stop either."
+            "restart it: it cannot save, so it does not stop either."
         ),
         detect=_disk_full_aof,
         explains=("disk_full_rdb", *FAILING),
@@ -233,7 +233,7 @@ CAUSES = (
             "writable, and let the server rejoin as a replica."
         ),
         avoid=(
-            "Do not restart the server: the stop hangs while it can not save. Do not mount a failing disk writable by "
+            "Do not restart the server: the stop hangs while it cannot save. Do not mount a failing disk writable by "
             "force."
         ),
         detect=_read_only,
@@ -244,7 +244,7 @@ CAUSES = (
         fault="F10",
         title="The server's user may not use its data folder",
         severity=CRITICAL,
-        at_risk="It can not load its data, or goes on without saving any.",
+        at_risk="It cannot load its data, or goes on without saving any.",
         remedy=(
             "Give the folder back to its user: chown -R redis:redis, mode 0750; where it is missing, mount it. Then "
             "systemctl reset-failed and start, or BGSAVE on a running server."

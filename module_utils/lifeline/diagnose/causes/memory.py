@@ -184,7 +184,7 @@ CAUSES = (
     Cause(
         id="fork_failed",
         fault="F24",
-        title="The server can not fork, so it can not save",
+        title="The server cannot fork, so it cannot save",
         severity=CRITICAL,
         at_risk="All since the last save is in memory only, and writes are refused (MISCONF).",
         remedy=(

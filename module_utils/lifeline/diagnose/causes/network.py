@@ -172,7 +172,7 @@ def _names(case: Case) -> Iterator[Match]:
         if not wrong:
             continue
         used = host.section("application").text("host")
-        lines = [f"{host.name} can not resolve {name} ({error})" for name, error in wrong.items()]
+        lines = [f"{host.name} cannot resolve {name} ({error})" for name, error in wrong.items()]
         server = case.server(host.name)
         lines += server.log_line("unresolved") if server else []
         critical = used in wrong or (server is not None and server.node.managed)
@@ -268,7 +268,7 @@ CAUSES = (
     Cause(
         id="clients_cut_off",
         fault="F42",
-        title="An application host can not reach servers that are well",
+        title="An application host cannot reach servers that are well",
         severity=WARNING,
         at_risk="Every request and job of that host.",
         remedy=(
@@ -283,7 +283,7 @@ CAUSES = (
     Cause(
         id="sentinel_cut_off",
         fault="F43",
-        title="Sentinels can not reach each other",
+        title="Sentinels cannot reach each other",
         severity=WARNING,
         at_risk="A failover: sentinels that do not hear each other agree on nothing.",
         remedy="Open the Sentinel port between the hosts: provision.yml writes the firewall's table again.",
@@ -328,7 +328,7 @@ CAUSES = (
     Cause(
         id="names_unresolved",
         fault="F45",
-        title="A host can not resolve a name that it needs",
+        title="A host cannot resolve a name that it needs",
         severity=WARNING,
         at_risk="Connections that are open go on; each new one fails, a replica's or an application's.",
         remedy=(

@@ -368,7 +368,7 @@ CAUSES = (
             "Let Sentinel fail over. Mend the storage (multipath, NFS, a full thin pool, dying disk); then end the "
             "process and let it rejoin."
         ),
-        avoid="Do not restart the unit: a process in this state can not be killed, and systemd waits for it.",
+        avoid="Do not restart the unit: a process in this state cannot be killed, and systemd waits for it.",
         detect=_stuck_on_disk,
         explains=("disk_slow", *SYMPTOMS),
     ),

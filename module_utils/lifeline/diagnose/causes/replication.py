@@ -43,7 +43,7 @@ def _split_brain(case: Case) -> Iterator[Match]:
         lost = surplus_between(nodes[winner].view, nodes[name].view)
         lines = [claim_line(case, name), claim_line(case, winner)]
         lines.append(
-            f"how much {name} has that {winner} lacks can not be told: their histories are not related"
+            f"how much {name} has that {winner} lacks cannot be told: their histories are not related"
             if lost is None
             else f"{name} has {lost} bytes of writes that {winner} lacks"
         )
@@ -252,7 +252,7 @@ CAUSES = (
         fault="",
         title="A replica follows the wrong node",
         severity=WARNING,
-        at_risk="This copy of the data falls behind, and can not be promoted.",
+        at_risk="This copy of the data falls behind, and cannot be promoted.",
         remedy="Let it follow the live primary (recover.yml).",
         avoid="Do not promote it: its data may be old.",
         detect=_astray,

@@ -268,7 +268,7 @@ CAUSES = (
     Cause(
         id="acl_file_bad",
         fault="F31",
-        title="The ACL file can not be loaded",
+        title="The ACL file cannot be loaded",
         severity=WARNING,
         at_risk="The server does not start any more, and no user can be changed.",
         remedy=(
@@ -316,7 +316,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="A renewed certificate has no effect, and the old one expires.",
         remedy=(
-            "Redis: CONFIG SET tls-cert-file and tls-key-file in one call loads it. Sentinel can not: restart one "
+            "Redis: CONFIG SET tls-cert-file and tls-key-file in one call loads it. Sentinel cannot: restart one "
             "after the other, with CKQUORUM between. provision.yml does both."
         ),
         avoid="Do not restart all servers or sentinels at once.",
@@ -326,7 +326,7 @@ CAUSES = (
     Cause(
         id="certificate_key_mismatch",
         fault="F32",
-        title="Certificate and private key do not fit, or can not be read",
+        title="Certificate and private key do not fit, or cannot be read",
         severity=WARNING,
         at_risk="The server does not start any more; while it runs, it goes on with the old ones.",
         remedy=(

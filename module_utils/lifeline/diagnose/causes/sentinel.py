@@ -81,7 +81,7 @@ def _unwritable(case: Case) -> Iterator[Match]:
         lines = []
         for path, denied in file.named("denied"):
             why = denied.text("error") or f"it is {denied.text('owner')} {denied.text('mode')}"
-            lines.append(f"{watcher.name}: {path} can not be written, {denied.text('blocked_by')}: {why}")
+            lines.append(f"{watcher.name}: {path} cannot be written, {denied.text('blocked_by')}: {why}")
         if said is not None and (not_running(watcher) or _said_by_this_process(watcher, said)):
             lines.append(f"{watcher.name} log: {said.text('sample')}")
         if lines:
@@ -241,7 +241,7 @@ def _quorum_wrong(case: Case) -> Iterator[Match]:
     for watcher in knowing(case):
         quorum = watcher.view.count("quorum")
         if quorum > total:
-            line = f"{watcher.name}: quorum {quorum} can not be reached by {total} sentinels"
+            line = f"{watcher.name}: quorum {quorum} cannot be reached by {total} sentinels"
         elif wanted and quorum and quorum != wanted:
             line = f"{watcher.name}: quorum is {quorum}, the inventory says {wanted}"
         else:
@@ -266,7 +266,7 @@ CAUSES = (
         at_risk="The next loss of the primary is not healed by itself.",
         remedy=(
             "Bring sentinels back (systemctl start, network) until CKQUORUM says OK. If the primary is gone as well "
-            "and they can not come back: fence the old primary, then fail over by hand."
+            "and they cannot come back: fence the old primary, then fail over by hand."
         ),
         avoid=(f"No SENTINEL FAILOVER on the minority: it says OK and makes a second primary. {NEVER_RESET}"),
         detect=_no_quorum,

@@ -124,7 +124,7 @@ CAUSES = (
     Cause(
         id="saving_fails",
         fault="",
-        title="A server can not save its data",
+        title="A server cannot save its data",
         severity=WARNING,
         at_risk="All since its last save is in memory only.",
         remedy=UNKNOWN,
@@ -157,7 +157,7 @@ CAUSES = (
     Cause(
         id="application_cut_off",
         fault="",
-        title="An application host can not reach Redis",
+        title="An application host cannot reach Redis",
         severity=CRITICAL,
         at_risk="Every request and job of that host.",
         remedy=UNKNOWN,

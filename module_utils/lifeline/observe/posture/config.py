@@ -19,7 +19,7 @@ MONITOR = {"down-after-milliseconds": "30000", "failover-timeout": "180000", "pa
 
 
 def text_of(path: Optional[str]) -> Optional[str]:
-    """A file's text; None where it can not be read."""
+    """A file's text; None where it cannot be read."""
     if not path:
         return None
     try:

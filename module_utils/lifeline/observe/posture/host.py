@@ -275,7 +275,7 @@ def syslog_forwards(*paths: str) -> bool:
 
 
 def space(path: str) -> dict[str, int]:
-    """``{free, total}`` bytes of the filesystem that holds a path; empty where it can not be told."""
+    """``{free, total}`` bytes of the filesystem that holds a path; empty where it cannot be told."""
     try:
         state = os.statvfs(path)
     except OSError:
