@@ -175,6 +175,10 @@ bench-switchover: $(READY) ## What moving the primary costs writers and jobs, be
 bench-compliance: $(READY) ## How long compliance.yml takes, and judging 1,000 hosts
 	@$(PYTHON) tests/bench/compliance.py
 
+.PHONY: mutants
+mutants: $(READY) ## Turn decisions round, one at a time: which do no unit tests notice? (MUTANTS="--count 130 --seed 1 plan")
+	@$(PYTHON) tests/tools/mutants.py $(MUTANTS)
+
 .PHONY: clean
 clean: ## Remove what setting up and testing left in this directory (the lab is lab-down's)
 	@$(say) "Removing .venv, .venvs and caches"
