@@ -13,6 +13,7 @@ from collections import Counter
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from ..common.facts import Facts, clean_text
+from ..common.version import VERSION
 from ..diagnose import evidence as documents
 from ..diagnose.case import Case
 from . import waivers as agreements
@@ -71,8 +72,9 @@ _ABSENT = {
 def assess(estate: Mapping[str, Any], now: Optional[float] = None) -> dict[str, Any]:
     """The report about one estate; ``estate`` has the module's options. ``now``: seconds since 1970.
 
-    ``{kind, version, time, service, hosts, controls, results, summary, expired_waivers, waivers, verdict}``. A result
-    is ``{control, severity, where, status, evidence, waiver}``. Raises LifelineError for waivers that cannot be read.
+    ``{kind, version, lifeline, time, service, hosts, controls, results, summary, expired_waivers, waivers, verdict}``.
+    A result is ``{control, severity, where, status, evidence, waiver}``. Raises LifelineError for waivers that cannot
+    be read.
     """
     moment = time.time() if now is None else now
     chosen = _chosen(estate.get("controls") or ())
@@ -94,6 +96,7 @@ def assess(estate: Mapping[str, Any], now: Optional[float] = None) -> dict[str, 
     report = {
         "kind": REPORT_KIND,
         "version": REPORT_VERSION,
+        "lifeline": VERSION,
         "time": round(moment, 3),
         "service": case.service,
         "hosts": sorted({*case.hosts, *(str(result["where"]) for result in results)} - {case.service}),

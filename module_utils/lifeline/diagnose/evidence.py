@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Evidence as it comes in: brought to the shape that topology and causes rely on, or left out.
 
-A bundle is what ``diagnose.yml`` saves and reads again: ``{version, kind, estates: [{service, quorum, nodes, sentinels,
-applications, unasked, silent, evidence: [...]}]}``.
+A bundle is what ``diagnose.yml`` saves and reads again: ``{version, kind, lifeline, estates: [{service, quorum, nodes,
+sentinels, applications, unasked, silent, evidence: [...]}]}``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Collection, Mapping, Sequence
 
 from ..common.facts import Facts, clean_text, plain
+from ..common.version import VERSION
 from ..errors import LifelineError
 
 BUNDLE_KIND = "lifeline-evidence"
@@ -203,7 +204,12 @@ def _reason(result: Mapping[str, Any]) -> str:
 
 def bundle(estates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What ``diagnose.yml`` saves. The documents hold no secret, so neither does the bundle."""
-    return {"kind": BUNDLE_KIND, "version": BUNDLE_VERSION, "estates": [dict(estate) for estate in estates]}
+    return {
+        "kind": BUNDLE_KIND,
+        "version": BUNDLE_VERSION,
+        "lifeline": VERSION,
+        "estates": [dict(estate) for estate in estates],
+    }
 
 
 def estates_of(saved: Any, where: str) -> list[dict[str, Any]]:
@@ -213,9 +219,10 @@ def estates_of(saved: Any, where: str) -> list[dict[str, Any]]:
             f"{where} is no evidence bundle of Lifeline: give the evidence.json that diagnose.yml wrote."
         )
     if saved.get("version") != BUNDLE_VERSION:
+        wrote = f"Lifeline {str(saved['lifeline'])[:20]}" if saved.get("lifeline") else "the Lifeline that wrote it"
         raise LifelineError(
             f"{where} is an evidence bundle of version {str(saved.get('version'))[:20]}, and this Lifeline reads "
-            f"version {BUNDLE_VERSION}: diagnose it with the Lifeline that wrote it."
+            f"version {BUNDLE_VERSION}: diagnose it with {wrote}."
         )
     rows = saved.get("estates")
     entries: Sequence[Any] = rows if isinstance(rows, (list, tuple)) else ()

@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from ..common.facts import Facts, clean_text
+from ..common.version import VERSION
 from ..common.words import moment
 from ..plan.remedies import title
 from . import html, markdown
 
-VERSION = 1
+# Of the record's own format.
+FORMAT = 1
 
 # Log lines from so long before the trouble that shows, in seconds, belong to the story too.
 PRELUDE = 120.0
@@ -35,7 +37,8 @@ def incident(run: Mapping[str, Any]) -> dict[str, Any]:
     first, last = said.sub("first"), said.sub("last")
     began, proven = first.maybe_number("outage_began"), said.maybe_number("proven_at")
     return {
-        "version": VERSION,
+        "version": FORMAT,
+        "lifeline": VERSION,
         "estate": said.text("estate"),
         "run": said.text("run"),
         "who": said.text("who"),

@@ -23,9 +23,7 @@ def render(report: Mapping[str, Any]) -> str:
     rules = [_rule(control) for control in report["controls"]]
     places = {rule["id"]: place for place, rule in enumerate(rules)}
     run = {
-        "tool": {
-            "driver": {"name": "Lifeline compliance", "semanticVersion": f"{report['version']}.0.0", "rules": rules}
-        },
+        "tool": {"driver": {"name": "Lifeline compliance", "semanticVersion": report["lifeline"], "rules": rules}},
         "automationDetails": {"id": f"lifeline-compliance/{report['service']}/"},
         "invocations": [{"executionSuccessful": True, "endTimeUtc": stamp(report["time"])}],
         "columnKind": "unicodeCodePoints",
