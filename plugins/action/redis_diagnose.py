@@ -26,8 +26,10 @@ class ActionModule(ControlNodeModule):
     work = work
 
     def given(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        """The options, with the evidence that the members registered."""
-        return {**options, **_registered(options, task_vars)} if options["registered"] else options
+        """The options, with the evidence that the members registered; saved evidence has members of its own."""
+        if options["evidence_file"] or not options["registered"]:
+            return options
+        return {**options, **_registered(options, task_vars)}
 
     def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
         """One task; what it was asked to show, it shows without -v."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from estates import UNIT, Estate
+from modules import ROOT, ansible
 from scripted import Scripted
 
 FOREIGN = ("poweroff.target", "/etc/sudoers", "203.0.113.66")
@@ -86,3 +87,12 @@ def test_B10_compliance_speaks_without_its_first_host(tmp_path: Path) -> None:
     run = hosts.playbook("playbooks/compliance.yml")
     assert "Estate redis is not compliant" in run.output, run.output
     assert (tmp_path / "reports" / "compliance" / "redis" / "compliance.json").exists()
+
+
+def test_saved_evidence_is_diagnosed_without_an_inventory(tmp_path: Path) -> None:
+    """Nobody is asked, so no host has to be known: the evidence of another site is diagnosed on any machine."""
+    saved = ("-e", f"diagnose_evidence={ROOT / 'tests' / 'data' / 'lab-evidence.json'}")
+    elsewhere = ("-e", f"diagnose_report_dir={tmp_path}", "-e", "diagnose_fail=false")
+    done = ansible("ansible-playbook", "-i", "localhost,", "playbooks/diagnose.yml", *saved, *elsewhere)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Estate redis is HEALTHY" in done.stdout
