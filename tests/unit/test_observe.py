@@ -19,6 +19,7 @@ from lifeline.act.node import follow_in_text
 from lifeline.common.client import CONNECTION_ERRORS
 from lifeline.diagnose.findings import outage_began
 from lifeline.observe import logs, platform, watched
+from lifeline.observe import units as units_module
 from lifeline.observe.estate import parse_info, parse_sentinel
 from lifeline.observe.files import data_files, parse_manifest, snapshot
 from lifeline.observe.units import parse_units, unit_states
@@ -303,3 +304,21 @@ def test_the_outage_began_when_the_first_sign_of_it_showed() -> None:
     ]
     assert outage_began(evidence) == 993.0
     assert outage_began([{"time": 1.0, "nodes": {}, "units": {"x": {"active": "active", "since": 1}}}]) is None
+
+
+@pytest.mark.parametrize(
+    ("units", "states", "runs", "silent"),
+    [
+        (["a.service"], {}, True, True),
+        (["a.service"], {}, False, False),  # a host without systemd
+        (["a.service"], {"a.service": {}}, True, False),
+        ([], {}, True, False),
+    ],
+)
+def test_a_systemd_that_says_nothing_in_time_is_told_apart_from_none(
+    tmp_path: Path, units: list[str], states: dict[str, Any], runs: bool, silent: bool
+) -> None:
+    folder = tmp_path / "system"
+    if runs:
+        folder.mkdir()
+    assert units_module.silent(units, states, str(folder)) is silent

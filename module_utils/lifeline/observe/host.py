@@ -40,6 +40,7 @@ from . import (
 from .parallel import Section, side_by_side
 from .posture import look as posture_look
 from .redact import Redactor, secrets_of
+from .units import silent
 
 # Seconds that sections get beyond their own limits, before they are given up.
 SPARE_S = 0.5
@@ -86,6 +87,8 @@ def _evidence(params: Mapping[str, Any], credentials: Credentials, used: Any, re
     if known["library"]:
         sections["views"] = lambda: estate.views(nodes, sentinels, service, credentials)
     found = _with_sections(known, sections, params["patience"] * rounds, started)
+    if silent(params["units"], known["units"]):
+        found["errors"]["units"] = "timeout: systemd did not say how the units are"
     if rounds == 1 and found["files"] and _stopped(params, found):
         found["files"] = {**found["files"], "check": copies.look(found["files"])}
     return found

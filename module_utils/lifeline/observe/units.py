@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from ..common import commands
 from ..common.values import number
@@ -52,6 +53,11 @@ def unit_states(units: Sequence[str], run: Callable[..., Any] = commands.bounded
     except (OSError, subprocess.TimeoutExpired):
         return {}
     return parse_units(units, done.stdout)
+
+
+def silent(units: Sequence[str], states: Mapping[str, Any], systemd: str = "/run/systemd/system") -> bool:
+    """Whether systemd runs here and told nothing of the units in time: then nothing is known of them."""
+    return bool(units) and not states and os.path.isdir(systemd)
 
 
 def parse_units(units: Sequence[str], text: str) -> dict[str, dict[str, Any]]:
