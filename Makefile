@@ -41,7 +41,7 @@ lock: $(READY) ## Pin the newest versions that pyproject.toml allows, one file f
 
 .PHONY: test
 test: $(READY) ## Everything below up to molecule, and how long each part took
-	@$(PYTHON) tests/tools/parts.py molecule integration lint,unit,sanity,newest,faults-ci
+	@$(PYTHON) tests/tools/parts.py lint,unit,integration,sanity,newest molecule,faults-ci
 
 .PHONY: lint
 lint: style types yaml ## Linters, types, syntax of playbooks, documentation of modules and roles

@@ -96,11 +96,11 @@ STEPS = ("CLIENT PAUSE", "CONFIG GET", "BGSAVE", "INFO", "REPLICAOF", "CONFIG RE
 def test_killed_at_any_command_nothing_is_lost(redis_server: Servers, step: str, before: bool) -> None:
     first, second = two_primaries(redis_server)
     params = {**DEFAULTS, **order(first, second)}
-    run = Stepper(params, step, before, "node:ensure_role")
+    run = Stepper(params, step, before, "act.node:ensure_role")
     assert run.reached()
     run.kill()
     assert KEYS in (held(first), kept(redis_server, first)), step
-    again = Stepper(params, "nothing", False, "node:ensure_role")
+    again = Stepper(params, "nothing", False, "act.node:ensure_role")
     assert not again.reached()
     again.process.wait(30)
     wait_for(lambda: first.client().keys() == ["theirs"], "the replica's data")

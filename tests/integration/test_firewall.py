@@ -61,7 +61,9 @@ MODULE = """
 import json, sys
 root, params, check = sys.argv[1:4]
 sys.path.insert(0, root)
-from lifeline import commands, errors, firewall, ownership
+from lifeline import errors
+from lifeline.act import firewall
+from lifeline.common import commands, ownership
 params, place = {"only_owned": False, **json.loads(params)}, sys.argv[4]
 firewall.RULES, firewall.UNIT_FILE = place + "/rules.nft", place + "/unit"
 ownership.FOLDER = place + "/lifeline/owned"

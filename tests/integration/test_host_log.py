@@ -55,7 +55,7 @@ sys.path.insert(0, shim)
 import ansible.module_utils
 ansible.module_utils.__path__.append(module_utils)
 from ansible.module_utils import basic
-import ansible.module_utils.lifeline.spec as spec
+import ansible.module_utils.lifeline.common.spec as spec
 spec.run = lambda module, work, shown=(): module.log("reached its work")
 for name, options in json.load(open(cases)).items():
     if os.fork() == 0:

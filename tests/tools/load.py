@@ -77,6 +77,9 @@ class Load:
 
     def check(self, wait: float = 180.0) -> dict[str, Any]:
         """``{acknowledged, executed, lost, doubled, pending, failed, ...}``; ``wait``: seconds for each pending job."""
-        text = self.lab.on(self.host, PYTHON, "/usr/local/bin/check.py", f"--wait={wait}", check=False)
-        result: dict[str, Any] = json.loads(text.splitlines()[-1])
+        command = (PYTHON, "/usr/local/bin/check.py", f"--wait={wait}")
+        done = self.lab.podman("exec", self.lab.container(self.host), *command, check=False)
+        if not done.stdout.strip():
+            raise RuntimeError(f"check.py on {self.host} ended with {done.returncode}: {done.stderr[-2000:]}")
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return result

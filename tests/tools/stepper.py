@@ -23,7 +23,7 @@ class Stepper:
     (``before`` or after)."""
 
     def __init__(
-        self, params: dict[str, Any], at: str, before: bool = False, work: str = "failover:ensure_primary"
+        self, params: dict[str, Any], at: str, before: bool = False, work: str = "act.failover.ensure:ensure_primary"
     ) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "module_utils")}
         self.process = subprocess.Popen(
