@@ -26,9 +26,8 @@ class Remedy:
 
     ``needs_mark``: the thing that it rewrites, which has to be Lifeline's on that host (``ownership``); empty where it
     goes through what is there. ``needs_primary``: it writes down whom a server follows. ``needs_answer``: the server
-    has to let us in. ``needs_peers``: the other hosts are asked as well. ``by_topology``: the topology alone decides on
-    it, with arguments of its own, and a finding that names it adds nothing. ``brings_back``: a server or sentinel that
-    is gone comes back by it. ``makes_primary``: there is another primary after it, or the old one again.
+    has to let us in. ``needs_peers``: the other hosts are asked as well. ``brings_back``: a server or sentinel that is
+    gone comes back by it. ``makes_primary``: there is another primary after it, or the old one again.
     ``followers``: kinds of steps that may come of it once the estate was looked at again. A plan announces them; any
     other kind waits for the next run, whose plan shows it, since nobody has agreed to it.
     """
@@ -40,10 +39,14 @@ class Remedy:
     needs_primary: bool = False
     needs_answer: bool = False
     needs_peers: bool = False
-    by_topology: bool = False
     brings_back: bool = False
     makes_primary: bool = False
     followers: tuple[str, ...] = ()
+
+    @property
+    def by_topology(self) -> bool:
+        """Whether the topology alone decides on it, with arguments of its own: a finding that names it adds nothing."""
+        return self.brings_back or self.makes_primary
 
 
 _FOLLOWERS = ("follow", "relink", "start_sentinel", "repoint_sentinel", "configure_sentinel", "save")
@@ -143,7 +146,6 @@ REMEDIES: tuple[Remedy, ...] = (
         rung=RETURN,
         title="start the dead primary again",
         brings_back=True,
-        by_topology=True,
         makes_primary=True,
         followers=(*_PRIMARY, "rewrite_aof"),
     ),
@@ -152,7 +154,6 @@ REMEDIES: tuple[Remedy, ...] = (
         rung=WAKE,
         title="start the sentinel again",
         brings_back=True,
-        by_topology=True,
         followers=("failover", *_FOLLOWERS),
     ),
     Remedy(
@@ -161,7 +162,6 @@ REMEDIES: tuple[Remedy, ...] = (
         title="point the sentinel at the live primary",
         needs_peers=True,
         brings_back=True,
-        by_topology=True,
         followers=("start_sentinel", "configure_sentinel"),
     ),
     Remedy(
@@ -176,14 +176,12 @@ REMEDIES: tuple[Remedy, ...] = (
         rung=RETURN,
         title="bring the server back as a replica",
         brings_back=True,
-        by_topology=True,
         followers=(*_FOLLOWERS, "rewrite_aof"),
     ),
     Remedy(
         id="failover",
         rung=PROMOTE,
         title="make a replica the primary",
-        by_topology=True,
         makes_primary=True,
         followers=_PRIMARY,
     ),
