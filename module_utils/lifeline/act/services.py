@@ -15,7 +15,7 @@ from ..common import client
 from ..errors import LifelineError
 from ..observe import application_units
 from ..observe.application_units import State, Unit, Verdict
-from ..observe.applications import Redis, judge, judge_all, result_of, show, signs_of, systemctl, url_of
+from ..observe.applications import Redis, judge, judge_all, reached, result_of, show, signs_of, systemctl
 
 # Seconds between two looks, and for how long an application that runs may say that it is not well.
 POLL = 0.2
@@ -32,9 +32,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     if params["state"] == "started" and params["url_file"] and not client.HAS_REDIS:
         nothing = {"units": [], "healthy": False, "restarted": [], "draining": [], "enabled": [], "stopped": []}
         return {**nothing, "changed": True, "leftovers": [], "redis_error": "", "library": False}
-    redis = Redis(url_of(params, check) if wanted else None, params["key_prefix"])
-    if params["endpoints"]:
-        redis.endpoints = list(params["endpoints"])
+    redis = reached(params, wanted, check)
     if params["state"] == "started":
         return _started(params, wanted, unwanted, redis, check)
     return _recovered(params, wanted, redis, check or params["state"] == "checked")

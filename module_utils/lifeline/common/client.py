@@ -17,6 +17,7 @@ from typing import Any, Optional
 from ..errors import LifelineError
 from .bounded import REPLY_BYTES, Client, TcpConnection, TlsBase, UnixConnection
 from .facts import clean_text
+from .words import address
 
 try:
     from redis.backoff import NoBackoff
@@ -89,7 +90,7 @@ class Endpoint:
     def __str__(self) -> str:
         if self.unix_socket:
             return self.unix_socket
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return address(self.host, self.port)
 
     @classmethod
     def from_params(cls, params: dict[str, Any]) -> Endpoint:

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from ..errors import LifelineError
 from . import reading
 from .client import Credentials, Endpoint
+from .words import address
 
 # What the error of a node begins with whose URL says nothing.
 NO_URL = "url:"
@@ -143,8 +144,7 @@ def repointed(text: str, variable: str, host: str, port: int) -> tuple[str, Opti
         parse_url(url)  # else a piece of the password may be taken for the address, replaced and shown
         netloc = urlsplit(url).netloc
         login, at, before = netloc.rpartition("@")
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        lines[index] = line.replace(netloc, f"{login}{at}{address}", 1)
+        lines[index] = line.replace(netloc, f"{login}{at}{address(host, port)}", 1)
     return "".join(lines), before
 
 

@@ -21,6 +21,11 @@ def moment(seconds: Any) -> str:
         return "unknown"
 
 
+def address(host: object, port: object) -> str:
+    """``host:port``; IPv6 addresses are in brackets."""
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
 def names(everybody: Sequence[str], shown: int = NAMES) -> str:
     """``a, b and 3 more``."""
     if len(everybody) <= shown:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from ..common.url import NO_URL
+from ..common.words import address
 from .topology import Node, Topology
 
 
@@ -25,7 +26,3 @@ def elsewhere(node: Node) -> str:
         primary = node.view.get("primary") or {}
         return f"this URL is a replica's; its primary is {address(primary.get('host'), primary.get('port'))}"
     return ""
-
-
-def address(host: object, port: object) -> str:
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

@@ -14,6 +14,8 @@ import ipaddress
 from dataclasses import dataclass, replace
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
+from ..common.words import address
+
 KINDS = ("worker", "scheduler", "web", "other")
 
 # Seconds that a unit may take after its start until it has to be registered and connected.
@@ -166,21 +168,16 @@ def established(table: str, inodes: Iterable[str]) -> tuple[str, ...]:
 def _peer(text: str) -> str:
     """``host:port`` from the kernel's hexadecimal form; IPv4 inside IPv6 comes out as IPv4."""
     host, _, port = text.partition(":")
-    return join(peer_address(host), int(port, 16))
+    return address(peer_address(host), int(port, 16))
 
 
 def peer_address(text: str) -> str:
     """An address from the kernel's hexadecimal form. Raises ValueError when it is none."""
     words = [bytes.fromhex(text[index : index + 8])[::-1] for index in range(0, len(text), 8)]
-    address = ipaddress.ip_address(b"".join(words))
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return str(address)
-
-
-def join(host: str, port: int) -> str:
-    """``host:port``, with brackets around an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    found = ipaddress.ip_address(b"".join(words))
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return str(found)
 
 
 def judge(

@@ -16,6 +16,7 @@ from typing import Any, Optional, Sequence
 
 from ..common import client, commands
 from ..common.url import parse_url, url_from_file
+from ..common.words import address
 from ..errors import LifelineError
 from ..rq.keys import DEFAULT_PREFIX, Keys, text
 from . import application_units
@@ -38,7 +39,7 @@ class Redis:
         if not endpoint.unix_socket:
             with suppress(OSError):
                 found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-                self.endpoints = [application_units.join(str(address[4][0]), endpoint.port) for address in found]
+                self.endpoints = [address(str(row[4][0]), endpoint.port) for row in found]
 
     def workers(self) -> Optional[set[int]]:
         """Process ids of the workers that are registered from this host; None without Redis."""
@@ -161,6 +162,14 @@ def url_of(params: dict[str, Any], check: bool) -> Optional[str]:
     return url_from_file(path, variable)
 
 
+def reached(params: dict[str, Any], wanted: Sequence[Unit], check: bool) -> Redis:
+    """Redis as these units' application reaches it, as the options of ``rq_services`` say. Raises LifelineError."""
+    redis = Redis(url_of(params, check) if wanted else None, params["key_prefix"])
+    if params["endpoints"]:
+        redis.endpoints = list(params["endpoints"])
+    return redis
+
+
 def show(names: Sequence[str]) -> list[State]:
     if not names:
         return []
@@ -186,7 +195,5 @@ def look(params: dict[str, Any]) -> dict[str, Any]:
     draining, redis_error, diff}``. Nothing is changed. Raises LifelineError.
     """
     wanted, _ = application_units.expand(params["units"], params["order"])
-    redis = Redis(url_of(params, True) if wanted else None, params["key_prefix"])
-    if params["endpoints"]:
-        redis.endpoints = list(params["endpoints"])
+    redis = reached(params, wanted, True)
     return result_of(judge_all(wanted, redis), redis)

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Sequence
 
+from ..common.words import address
 from ..diagnose.findings import Finding
-from ..diagnose.managed import address, elsewhere
+from ..diagnose.managed import elsewhere
 from ..diagnose.topology import Topology
 from .steps import DEGRADED, HEALTHY, Plan, refuse
 

@@ -8,14 +8,11 @@ from typing import Any, Optional
 
 from ...diagnose.topology import AGREED, DISPUTED, NO_PRIMARY, Topology
 from ...errors import LifelineError
-from ...plan.candidates import why_none
 from . import sentinels
 from .planned import KEPT, SWITCHED, Switch
 from .session import Session, wait
 from .tidy import leftovers, tidy
 from .unplanned import Promotion, live_primary
-
-__all__ = ["KEPT", "SWITCHED", "ensure_primary", "why_none"]
 
 
 def ensure_primary(params: dict[str, Any], check: bool) -> dict[str, Any]:
