@@ -174,10 +174,10 @@ def test_A15_a_ring_of_replicas_is_opened_where_the_newest_data_is(redis_server:
     wait_for(lambda: others[1].client().info("replication")["master_link_status"] == "up", "a chain")
     first.client().set("acknowledged", 1)
     first.client().wait(1, 5000)
-    others[0].client().save()
+    others[0].save()
     others[0].kill()
     first.client().set("newest", 1)
-    first.client().save()
+    first.save()
     first.kill()
     # Both come back with what their files say.
     first = redis_server(port=first.port, directory=first.directory, replica_of=others[1])

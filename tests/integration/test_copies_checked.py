@@ -110,7 +110,7 @@ def test_a_cut_file_does_not_load_where_that_is_forbidden(server: Server) -> Non
 def test_a_snapshot_is_checked(redis_server: Servers) -> None:
     server = redis_server()
     server.client().mset({f"key:{number}": "x" * 100 for number in range(50)})
-    server.client().save()
+    server.save()
     server.kill()
     files = data_files(str(server.directory / "redis.conf"))
     assert look(files)["rdb"]["ok"] is True

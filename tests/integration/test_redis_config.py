@@ -197,7 +197,7 @@ def test_stopped_server_with_an_rdb_file_only_is_not_told_to_read_an_aof(
 ) -> None:
     server = redis_server(config={"save": "3600 1", "appendonly": "no"})
     server.client().set("kept", "1")
-    server.client().save()
+    server.save()
     server.kill()
     wanted = options(server, settings={"appendonly": True, "maxmemory": "1gb"}, allow_down=True, wait_timeout=0)
     check = run_module("redis_config", wanted, check=True)

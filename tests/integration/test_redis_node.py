@@ -85,7 +85,7 @@ def test_nothing_is_overwritten_when_the_copy_cannot_be_made(redis_server: Serve
 def test_a_damaged_copy_is_noticed(redis_server: Servers) -> None:
     server = redis_server()
     server.client().set("key", "value" * 100)
-    server.client().save()
+    server.save()
     path = server.directory / "dump.rdb"
     assert checked(path) == 0
     path.write_bytes(path.read_bytes()[:-20])

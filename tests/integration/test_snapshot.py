@@ -16,7 +16,7 @@ def test_a_snapshot_says_which_history_it_belongs_to_and_how_far_it_goes(redis_s
     wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up", "a link")
     primary.client().set("a", "1")
     primary.client().wait(1, 5000)
-    replica.client().save()
+    replica.save()
     path = replica.directory / "dump.rdb"
     found = snapshot(str(path))
     assert found is not None

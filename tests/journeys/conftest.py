@@ -28,8 +28,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Bad input is the same to every scenario; the smallest one tries it. Switchovers have a scenario of their own."""
-    only = {"test_bad_input.py": "standalone", "test_switchover.py": "failover"}
+    """Bad input and jobs are the same to every scenario: the one that has single servers and several, of Redis and of
+    Valkey, tries them. Switchovers have a scenario of their own.
+    """
+    only = {"test_bad_input.py": "standalone", "test_requeue.py": "standalone", "test_switchover.py": "failover"}
     return only.get(collection_path.name, config.getoption("scenario")) != config.getoption("scenario") or None
 
 

@@ -144,6 +144,11 @@ class Server:
         """Whether the process is still there."""
         return self.process.poll() is None
 
+    def save(self) -> None:
+        """Write the RDB file, after the child that a replica's first synchronisation may still have is gone."""
+        wait_for(lambda: self.client().info("persistence")["rdb_bgsave_in_progress"] == 0, "no child that saves")
+        self.client().save()
+
     def kill(self) -> None:
         """SIGKILL, as the kernel's OOM killer does it."""
         self._end(signal.SIGKILL)

@@ -21,7 +21,7 @@ class Writers:
     ``find`` returns a redis client for the primary as a client would find it now, or raises a RedisError.
     """
 
-    def __init__(self, find: Callable[[], Any], count: int = 3, pause: float = 0.001) -> None:
+    def __init__(self, find: Callable[[], Any], count: int = 3, pause: float = 0.005) -> None:
         self._find, self._pause = find, pause
         self._over = threading.Event()
         self.acknowledged: list[list[tuple[str, float]]] = [[] for _ in range(count)]

@@ -20,7 +20,7 @@ from lifeline.rq.batches import fitting, retries
 from lifeline.rq.keys import Keys, matching, names, text
 from lifeline.rq.page import BehindError, Lane, encode, parse, texts
 from lifeline.rq.payload import UNKNOWN, exception_name, function_name, probably_completed, traceback_text
-from lifeline.rq.progress import MOST, STILL, Progress, duration
+from lifeline.rq.progress import MOST, STILL, Progress, duration, waiting_s
 from lifeline.rq.scan import known_queues
 from lifeline.rq.selection import Selection, age, moment, selection, stamp
 from lifeline.rq.server import passing, target
@@ -328,6 +328,11 @@ class TestWords:
 
         Now: slices end where nothing moves any more, after a day, and where the answer is not the module's.
         """
+        for odd in ({}, {"resume": None}, {"resume": {"dead": {}}}, {"resume": {"dead": {"wait_s": [1]}}}):
+            assert waiting_s(odd) == 0.0
+        assert waiting_s({"resume": {"dead": {"wait_s": -1}}}) == 0.0
+        assert waiting_s({"resume": {"dead": {"wait_s": "33.2"}}}) == 33.2
+        assert waiting_s({"resume": {"dead": {"wait_s": float("inf")}}}) == MOST
         progress = Progress("h1", 0.0)
         piece = {"total": 9, "to_look_at": 5, "requeued": 0, "resume": "x"}
         stuck = [progress.stuck(piece) for _slice in range(STILL + 1)]

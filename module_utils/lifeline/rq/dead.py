@@ -64,6 +64,7 @@ class Dead:
         self.beats: dict[str, str] = dict(state.get("beats") or {})
         self.wait_s = float(state.get("wait_s") or 0.0)
         self._since = time.monotonic()
+        self._first = not state
         claimed = claims(params["dead_workers"])
         if claimed and not state:
             seen = self._look(claimed)
@@ -74,9 +75,16 @@ class Dead:
         """What the next slice of the same run needs."""
         return {"beats": self.beats, "wait_s": max(0.0, self.wait_s - (time.monotonic() - self._since))}
 
-    def settle(self) -> None:
-        """Wait until each heart has stood still for long enough, counted from the start of the run."""
-        time.sleep(max(0.0, self.wait_s - (time.monotonic() - self._since)))
+    def settle(self, sliced: bool = False) -> bool:
+        """Wait until each heart has stood still for long enough, counted from the start of the run.
+
+        False where the first slice of a run should end instead, so that somebody can say what the next one waits for.
+        """
+        ahead = self.wait_s - (time.monotonic() - self._since)
+        if ahead > 0 and sliced and self._first:
+            return False
+        time.sleep(max(0.0, ahead))
+        return True
 
     def still(self) -> set[str]:
         """Those whose heart has not beaten since the start."""

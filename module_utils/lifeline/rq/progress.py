@@ -48,6 +48,8 @@ class Progress:
         left = duration(ahead / rate) if rate > 0 else "unknown"
         percent = 100 * done // total if total else 100
         place = f" on {self.where}" if self.where else ""
+        if waits := waiting_s(piece):
+            return f"rq_requeue{place}: watching workers that are said to be dead for another {duration(waits)}"
         seen = f"{done:,} of {total:,} jobs ({percent} %)"
         return f"rq_requeue{place}: {seen}, {back:,} put back, {rate:,.0f}/s, {left} left"
 
@@ -57,6 +59,14 @@ class Progress:
             return piece
         seconds = max(now - self.began, 1e-9)
         return {**piece, "duration": round(seconds, 3), "rate": round(int(piece["requeued"]) / seconds)}
+
+
+def waiting_s(piece: dict[str, Any]) -> float:
+    """For how long the next slice only waits; 0 where it works."""
+    try:
+        return max(0.0, min(float(piece["resume"]["dead"]["wait_s"]), MOST))
+    except (KeyError, TypeError, ValueError):
+        return 0.0
 
 
 def duration(seconds: float) -> str:

@@ -182,8 +182,8 @@ class Walk:
     def work(self, most: Optional[int], deadline: Optional[float] = None) -> bool:
         """Go through the lanes; False when ``deadline`` (monotonic) came first. Stops at ``most`` jobs."""
         for lane in self.lanes:
-            if lane.source == "abandoned" and not lane.done:
-                self.batches.dead.settle()
+            if lane.source == "abandoned" and not lane.done and not self.batches.dead.settle(deadline is not None):
+                return False
             if self.batches.wanted.job_ids and lane.source != "abandoned" and not lane.done:
                 self.given(lane, most)
             while not lane.done:

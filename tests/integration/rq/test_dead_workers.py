@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from lifeline.rq.progress import Progress, waiting_s
 
 MINE = {"name": "w", "hostname": "app1"}
 
@@ -110,6 +111,17 @@ def test_B12_the_watch_lasts_over_the_slices_of_a_run(running: Any, module: Any)
     while not result["finished"]:
         result = requeue(module, MINE, time_limit=0.0001, batch_size=1, resume=result["resume"])
     assert (result["requeued"], where(running)) == (1, (1, [b"bad"]))
+
+
+def test_the_first_slice_ends_before_the_watch_and_says_how_long_that_is(running: Any, module: Any) -> None:
+    began = time.monotonic()
+    first = requeue(module, MINE, time_limit=60.0, worker_silence=30.0)
+    assert (first["finished"], first["requeued"], time.monotonic() - began < 20) == (False, 1, True)
+    assert 10 < waiting_s(first) < 30
+    assert "watching workers that are said to be dead for another" in Progress("here", 0.0).line(first, 1.0)
+    first["resume"]["dead"]["wait_s"] = 0.5
+    last = requeue(module, MINE, time_limit=60.0, worker_silence=30.0, resume=first["resume"])
+    assert (last["finished"], last["requeued"], where(running)) == (True, 2, (0, [b"bad", b"run"]))
 
 
 def test_B12_stopped_workers_have_to_be_still_as_well(running: Any, module: Any) -> None:
