@@ -219,7 +219,7 @@ reports:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lifeline.common.spec import run
-from ansible.module_utils.lifeline.loop import ONE_OF, OPTIONS, work
+from ansible.module_utils.lifeline.report.diagnosis import ONE_OF, OPTIONS, work
 
 
 def main():

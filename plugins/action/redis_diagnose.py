@@ -15,7 +15,7 @@ from lifeline.common.facts import plain
 from lifeline.diagnose import evidence as look
 from lifeline.errors import LifelineError
 from lifeline.inventory.estate import without_servers
-from lifeline.loop import ONE_OF, OPTIONS, work
+from lifeline.report.diagnosis import ONE_OF, OPTIONS, work
 
 
 class ActionModule(ControlNodeModule):

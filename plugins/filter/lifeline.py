@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from lifeline import loop
+
 from lifeline.act import lock
 from lifeline.common import memory, url
 from lifeline.common.facts import clean_all, plain
@@ -24,6 +24,7 @@ from lifeline.formats import redis_conf
 from lifeline.inventory import estate
 from lifeline.plan import ending
 from lifeline.plan import switchover as switch
+from lifeline.plan.diagnosis import plan_from_evidence
 from lifeline.report import text as report
 from lifeline.report.compliance import text as compliance_text
 
@@ -85,7 +86,7 @@ class FilterModule:
             "lifeline_redis_conf": redis_conf.lines,
             "lifeline_stored_password": redis_conf.stored_password,
             "lifeline_sizing": memory.sizing,
-            "lifeline_plan": on_plain_data(loop.plan_from_evidence),
+            "lifeline_plan": on_plain_data(plan_from_evidence),
             "lifeline_switch_plan": on_plain_data(switch.switch_plan),
             "lifeline_switch_batches": on_plain_data(switch.batches),
             "lifeline_plan_text": shown(report.plan_text),

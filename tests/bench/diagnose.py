@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lab import Lab, versions
 from lifeline.diagnose.evidence import load
-from lifeline.loop import diagnose
+from lifeline.plan.diagnosis import diagnose
 from servers import Servers
 
 HOSTS, ENDPOINTS, SERVERS = 1000, 1000, 20

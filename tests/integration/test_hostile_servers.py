@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
-from lifeline.loop import diagnose
+from lifeline.plan.diagnosis import diagnose
 from modules import Modules
 from servers import Servers
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 import redis
-from lifeline.loop import work
+from lifeline.report.diagnosis import work
 from servers import quoted
 
 # What generators and people make of a password; each is searched for as it is and as a URL spells it.

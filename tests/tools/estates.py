@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from lifeline.diagnose.survey import build
 from lifeline.diagnose.topology import Topology
-from lifeline.loop import diagnose
+from lifeline.plan.diagnosis import diagnose
 
 UNIT = "redis-server@main.service"
 NOW, LONG = 1_790_000_000.0, 86_400  # when hosts are looked at, and how long everything has run

@@ -23,11 +23,11 @@ from lifeline.common.facts import DEPTH_LIMIT
 from lifeline.diagnose import evidence
 from lifeline.diagnose.causes.catalogue import CATALOGUE
 from lifeline.errors import LifelineError
-from lifeline.loop import HEALTHY, diagnose
 from lifeline.observe import logs, processes, server, system
 from lifeline.observe.estate import fields, parse_info, parse_sentinel
 from lifeline.observe.files import parse_config
 from lifeline.observe.units import parse_units
+from lifeline.plan.diagnosis import HEALTHY, diagnose
 from lifeline.report.html import diagnosis_page
 from lifeline.report.markdown import diagnosis_markdown
 from lifeline.report.text import diagnoses_text, diagnosis_text, outcome_text

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from estates import NEW, OLD, UNIT, Estate
-from lifeline.loop import diagnose
+from lifeline.plan.diagnosis import diagnose
 from lifeline.plan.primary import settle
 from lifeline.plan.recovery import make_plan
 from lifeline.plan.steps import Accepted, Plan

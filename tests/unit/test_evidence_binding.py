@@ -15,7 +15,7 @@ from estates import UNIT, Estate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lifeline.diagnose import evidence
-from lifeline.loop import diagnose
+from lifeline.plan.diagnosis import diagnose
 from lifeline.plan.steps import MODES, SWITCHES, bound
 
 LOOK = "1"

@@ -13,7 +13,7 @@ import pytest
 from estates import NOW, Estate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lifeline.loop import plan_from_evidence
+from lifeline.plan.diagnosis import plan_from_evidence
 from lifeline.plan.remedies import title
 from lifeline.report.incident import incident, incident_markdown, incident_page
 from lifeline.report.record import work

@@ -19,7 +19,7 @@ from estates import Estate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lifeline.diagnose import evidence
-from lifeline.loop import diagnose
+from lifeline.plan.diagnosis import diagnose
 
 # What a step on an honest host may never be on one host's word: it ends, moves, empties or blocks what serves. The
 # other steps bring a host to what the inventory says of it, which a healthy host already is: there they change nothing.

@@ -21,7 +21,8 @@ import pytest
 from estates import Estate
 from lifeline.common.records import folder_name
 from lifeline.errors import LifelineError
-from lifeline.loop import diagnose, work
+from lifeline.plan.diagnosis import diagnose
+from lifeline.report.diagnosis import work
 from lifeline.report.html import diagnosis_page
 from lifeline.report.markdown import diagnosis_markdown
 from lifeline.report.text import diagnosis_text

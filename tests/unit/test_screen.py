@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from lifeline.common.facts import DEPTH_LIMIT, plain
-from lifeline.loop import diagnose
 from lifeline.observe.screen import RESULT_LIMIT, screened, too_long, unreadable
+from lifeline.plan.diagnosis import diagnose
 
 LEAVES = st.one_of(
     st.none(),

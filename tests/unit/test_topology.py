@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lifeline.diagnose import survey, topology
 from lifeline.diagnose.history import surplus_between
-from lifeline.loop import plan_from_evidence
+from lifeline.plan.diagnosis import plan_from_evidence
 from lifeline.plan.recovery import make_plan
 from lifeline.plan.steps import Accepted
 

@@ -10,52 +10,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
-from .common.facts import Facts, clean_text
-from .common.words import lower, names
-from .diagnose import evidence as documents
-from .diagnose.case import FRESH_S, Case
-from .diagnose.causes.base import INFO
-from .diagnose.findings import ORDER, Finding, began, explain, found, promoted_at, see
-from .diagnose.topology import BLIND, agreement
-from .diagnose.viewpoints import parties
-from .plan.aftermath import recall
-from .plan.primary import settle
-from .plan.recovery import make_plan
-from .plan.steps import LOSS_LIMIT, Accepted, Terms
-from .report.files import write
-from .report.text import diagnoses_text
+from ..common.facts import Facts, clean_text
+from ..common.words import lower, names
+from ..diagnose import evidence as documents
+from ..diagnose.case import FRESH_S, Case
+from ..diagnose.causes.base import INFO
+from ..diagnose.findings import ORDER, Finding, began, explain, found, promoted_at, see
+from ..diagnose.topology import BLIND, agreement
+from ..diagnose.viewpoints import parties
+from .aftermath import recall
+from .primary import settle
+from .recovery import make_plan
+from .steps import LOSS_LIMIT, Accepted, Terms
 
 DIAGNOSIS_VERSION = 1
 
 # Sections that hosts could not look at, of all hosts.
 MOST_UNSEEN = 100
-
-# Options of the module redis_diagnose.
-OPTIONS: dict[str, Any] = {
-    "service": {"type": "str"},
-    "evidence": {"type": "list", "elements": "dict", "default": []},
-    "evidence_file": {"type": "path"},
-    "nodes": {"type": "list", "elements": "dict", "default": []},
-    "sentinels": {"type": "list", "elements": "dict", "default": []},
-    "applications": {"type": "list", "elements": "str", "default": []},
-    "quorum": {"type": "int", "default": 0},
-    "unasked": {"type": "list", "elements": "str", "default": []},
-    "silent": {"type": "dict", "default": {}},
-    "tried": {"type": "list", "elements": "str", "default": []},
-    "fresh": {"type": "float", "default": FRESH_S},
-    "accept_data_loss": {"type": "list", "elements": "str", "default": []},
-    "accept_data_loss_bytes": {"type": "int", "default": LOSS_LIMIT},
-    "announced": {"type": "list", "elements": "str"},
-    "agreed": {"type": "list", "elements": "str", "default": []},
-    "memory_dir": {"type": "path"},
-    "again": {"type": "bool", "default": False},
-    "registered": {"type": "str"},
-    "round": {"type": "str", "default": ""},
-    "report_dir": {"type": "path"},
-    "show": {"type": "bool", "default": False},
-    "fail": {"type": "bool", "default": False},
-}
-ONE_OF = (("service", "evidence_file"),)
 
 # A diagnosis' verdict:
 HEALTHY = "healthy"  # nothing worse than a note
@@ -63,7 +34,8 @@ IMPAIRED = "impaired"  # in service, without its safety margin
 DOWN = "down"  # out of service, or about to lose data
 BLIND_VERDICT = "blind"  # nobody could look
 
-_VERDICTS = (DOWN, BLIND_VERDICT, IMPAIRED, HEALTHY)
+# The worst first.
+VERDICTS = (DOWN, BLIND_VERDICT, IMPAIRED, HEALTHY)
 
 
 @dataclass
@@ -149,28 +121,6 @@ def _unseen(case: Case) -> list[str]:
         told = host.section("errors")
         found += [f"{name}: {clean_text(str(section))} ({told.text(str(section))})" for section in told.plain]
     return found[:MOST_UNSEEN]
-
-
-def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Module ``redis_diagnose``; ``params`` are its options.
-
-    Raises LifelineError when a bundle cannot be read or a report not be written.
-    """
-    estates = documents.load(params["evidence_file"]) if params.get("evidence_file") else [params]
-    diagnoses, reports = [], []
-    for estate in estates:
-        diagnosis = diagnose(estate)
-        written = write(params["report_dir"], estate, diagnosis) if params.get("report_dir") else []
-        diagnoses.append({**diagnosis, "reports": written})
-        reports += written
-    diagnoses.sort(key=lambda diagnosis: _VERDICTS.index(diagnosis["verdict"]))
-    worst = diagnoses[0]
-    result: dict[str, Any] = {"diagnosis": worst, "diagnoses": diagnoses, "reports": reports}
-    if params.get("show"):
-        result = {"text": diagnoses_text(diagnoses)}
-    if params.get("fail") and worst["verdict"] != HEALTHY:
-        result.update(failed=True, msg=f"Estate {worst['service']} is {worst['verdict']}: {worst['summary']}.")
-    return result
 
 
 def plan_from_evidence(
