@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lifeline.diagnose.causes.config import HIDDEN
 from lifeline.formats.redis_conf import quote, split
 from modules import Modules
 from servers import Server, Servers, TlsFiles, make_tls, wait_for
@@ -385,3 +386,12 @@ def test_the_server_starts_from_quoted_values(redis_server: Servers, values: lis
     got = server.client().config_get("*")
     assert (got["masterauth"], got["masteruser"]) == tuple(values)
     server.kill()
+
+
+def test_directives_that_the_server_hides_are_known_all_the_same(redis_server: Servers) -> None:
+    """A running server with ``key-load-delay`` in its file was said not to start again, and its file to be replaced."""
+    client = redis_server().client()
+    listed = client.config_get("*")
+    answered = [name for name in HIDDEN if client.config_get(name)]
+    assert answered, "this server hides none of them"
+    assert not set(answered) & set(listed)

@@ -207,7 +207,7 @@ SHOWN: dict[str, tuple[Callable[[], Estate], Callable[[], Estate]]] = {
     "config_invalid": (lambda: dead("config_fatal", "config_directive"), lambda: dead("config_fatal", ago=300)),
     "config_next_start": (
         lambda: part("start", directives=["bind", "foo"]),
-        lambda: part("start", directives=["bind", "replicaof", "masterauth", "user", "search.workers"]),
+        lambda: part("start", directives=["bind", "replicaof", "masterauth", "user", "a.b", "key-load-delay"]),
     ),
     "port_taken": (lambda: part("start", dead(), holders=HELD), lambda: part("start", holders=HELD)),
     "address_missing": (

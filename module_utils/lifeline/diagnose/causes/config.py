@@ -14,9 +14,15 @@ from .base import CERTAIN, EVERYBODY, INFO, LIKELY, WARNING, Cause, Match
 from .disk import denied_line
 from .process import DEATHS, SYMPTOMS, grade, reach, unit_line
 
-# Directives that CONFIG GET does not list, or that evidence leaves out.
+# Directives that CONFIG GET * hides, each of Redis or Valkey of some version: it answers who asks for one by its name.
+HIDDEN = (
+    "cluster-ping-interval", "enable-debug-assert", "key-load-delay", "lazyexpire-nested-arbitrary-keys",
+    "loading-process-events-interval-bytes", "lua-enable-deprecated-api", "lua-enable-insecure-api",
+    "rdb-key-save-delay", "use-exit-on-panic", "watchdog-period",
+)  # fmt: skip
+# Directives that CONFIG GET * does not list, or that evidence leaves out.
 NOT_LISTED = frozenset(
-    {"include", "loadmodule", "rename-command", "replicaof", "slaveof", "user", "sentinel", *SECRET_SETTINGS}
+    {"include", "loadmodule", "rename-command", "replicaof", "slaveof", "user", "sentinel", *SECRET_SETTINGS, *HIDDEN}
 )
 
 # Fewer settings than this are no whole list: the login may not see them all.
