@@ -23,6 +23,9 @@ ENDINGS: dict[str, tuple[int, str]] = {
     "not back": (FAILED, "refused, or tried and not in service; the sentence says which"),
 }
 
+# After these, another run has work to do.
+AGAIN = ("not back", "not proven")
+
 
 @dataclass(frozen=True)
 class Verdict:

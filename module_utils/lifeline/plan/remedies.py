@@ -27,7 +27,8 @@ class Remedy:
     ``needs_mark``: the thing that it rewrites, which has to be Lifeline's on that host (``ownership``); empty where it
     goes through what is there. ``needs_primary``: it writes down whom a server follows. ``needs_answer``: the server
     has to let us in. ``needs_peers``: the other hosts are asked as well. ``brings_back``: a server or sentinel that is
-    gone comes back by it. ``makes_primary``: there is another primary after it, or the old one again.
+    gone comes back by it. ``makes_primary``: there is another primary after it, or the old one again. ``can_wait``: the
+    applications have what they need without it. ``catches_up``: the server has to catch up after it.
     ``followers``: kinds of steps that may come of it once the estate was looked at again. A plan announces them; any
     other kind waits for the next run, whose plan shows it, since nobody has agreed to it.
     """
@@ -41,6 +42,8 @@ class Remedy:
     needs_peers: bool = False
     brings_back: bool = False
     makes_primary: bool = False
+    can_wait: bool = False
+    catches_up: bool = False
     followers: tuple[str, ...] = ()
 
     @property
@@ -154,6 +157,7 @@ REMEDIES: tuple[Remedy, ...] = (
         rung=WAKE,
         title="start the sentinel again",
         brings_back=True,
+        can_wait=True,
         followers=("failover", *_FOLLOWERS),
     ),
     Remedy(
@@ -162,6 +166,7 @@ REMEDIES: tuple[Remedy, ...] = (
         title="point the sentinel at the live primary",
         needs_peers=True,
         brings_back=True,
+        can_wait=True,
         followers=("start_sentinel", "configure_sentinel"),
     ),
     Remedy(
@@ -169,6 +174,7 @@ REMEDIES: tuple[Remedy, ...] = (
         rung=RETURN,
         title="close the replica's link, which its primary does not hear, so that it comes back at once",
         needs_answer=True,
+        can_wait=True,
         followers=("follow",),
     ),
     Remedy(
@@ -176,6 +182,8 @@ REMEDIES: tuple[Remedy, ...] = (
         rung=RETURN,
         title="bring the server back as a replica",
         brings_back=True,
+        can_wait=True,
+        catches_up=True,
         followers=(*_FOLLOWERS, "rewrite_aof"),
     ),
     Remedy(
