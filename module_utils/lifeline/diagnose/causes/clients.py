@@ -107,8 +107,8 @@ CAUSES = (
             ":PORT` on its host closes that client's connections."
         ),
         avoid=(
-            "Do not restart the server: all clients come back at once, and what is not on disk is gone. A failover "
-            "moves the same clients to the next server."
+            "Do not restart the server: all clients come back at once, and what is not on disk is lost. A "
+            "failover moves the same clients to the next server."
         ),
         detect=_maxclients,
         explains=(*SYMPTOMS, "command_blocks"),
@@ -125,8 +125,8 @@ CAUSES = (
             "end, or let Sentinel fail over. The log names the script; find its caller and bound it."
         ),
         avoid=(
-            "Do not SHUTDOWN NOSAVE the only copy: all since the last save is gone. Do not kill -9 it while replicas "
-            "lag."
+            "Do not run SHUTDOWN NOSAVE on the only copy: every write since the last save is lost. Do not kill -9 "
+            "it while replicas lag."
         ),
         detect=_script,
         explains=(*SYMPTOMS, "command_blocks"),
@@ -142,7 +142,9 @@ CAUSES = (
             "Wait for its end, or let Sentinel fail over; then SLOWLOG GET names the command and its client. Replace "
             "KEYS, SMEMBERS, SORT or a long Lua script by SCAN and small steps."
         ),
-        avoid="Do not restart the server to get rid of it: what is not on disk is gone, and the client asks again.",
+        avoid=(
+            "Do not restart the server to stop the command: what is not on disk is lost, and the client sends it again."
+        ),
         detect=_command,
         explains=SYMPTOMS,
     ),
@@ -153,7 +155,7 @@ CAUSES = (
         severity=INFO,
         at_risk="Nothing now; the same command will do it again.",
         remedy="Find the client by its address, and replace the command by SCAN or by smaller steps.",
-        avoid="Do not raise timeouts instead: all clients wait for the one.",
+        avoid="Do not raise timeouts instead: all clients wait for one command.",
         detect=_slow,
     ),
 )

@@ -101,8 +101,8 @@ CAUSES = (
         at_risk="All keys in these slots; with cluster-require-full-coverage every other command as well.",
         remedy="Bring the node that owned them back with its data; the cluster is well again by itself.",
         avoid=(
-            "Do not run --cluster fix with --cluster-fix-with-unreachable-masters: the slots come back empty. Do not "
-            "start the old node without its data."
+            "Do not run --cluster fix with --cluster-fix-with-unreachable-masters: the slots come back empty. Do "
+            "not start the old node without its data."
         ),
         detect=_range,
         explains=(*DEATHS, "host_gone"),

@@ -161,7 +161,7 @@ CAUSES = (
             "and start."
         ),
         avoid=(
-            "Do not strike lines out until it starts: replicaof, save or the password may go with them, and a server "
+            "Do not delete lines until it starts: replicaof, save or the password may go with them, and a server "
             "without them comes up empty or open."
         ),
         detect=_invalid,
@@ -178,7 +178,7 @@ CAUSES = (
             "Take the unknown directive out of the file, or put the last good file back, before anything restarts the "
             "server."
         ),
-        avoid="Do not restart the server to see: it would stay down.",
+        avoid="Do not restart the server to find out: it would stay down.",
         detect=_next_start_fails,
         task="reseed_config",
     ),
@@ -192,7 +192,7 @@ CAUSES = (
             "Find out whose process it is. Where it is a Redis: which one has the data? Stop the wrong one, then "
             "systemctl reset-failed and start the unit."
         ),
-        avoid="Do not kill the holder unseen: it may be the live primary, started by hand.",
+        avoid="Do not kill the process before you know what it is: it may be the live primary, started by hand.",
         detect=_port_taken,
         explains=("address_missing", *DEATHS),
     ),
@@ -206,7 +206,7 @@ CAUSES = (
             "Give the host its address back, or correct redis_server_bind; where the address comes late at boot, let "
             "the unit wait for network-online.target."
         ),
-        avoid="Do not bind 0.0.0.0: the server becomes reachable from networks that it was kept from.",
+        avoid="Do not bind 0.0.0.0: the server would be reachable from networks that it is meant to be closed to.",
         detect=_address_missing,
         explains=DEATHS,
         task="reseed_config",
@@ -254,7 +254,7 @@ CAUSES = (
         severity=INFO,
         at_risk="Nothing while the host runs.",
         remedy="systemctl enable the unit, systemctl daemon-reload; provision.yml does both.",
-        avoid="Nothing to avoid.",
+        avoid="",
         detect=_not_at_boot,
     ),
 )

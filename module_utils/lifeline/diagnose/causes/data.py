@@ -258,7 +258,8 @@ CAUSES = (
             "then CONFIG REWRITE."
         ),
         avoid=(
-            "Do not restart it before; a handler that restarts after a change of the file empties it without an error."
+            "Do not restart it before that; a handler that restarts it after a change of the file empties it "
+            "without an error."
         ),
         detect=_appendonly_drift,
         task="configure_server",
@@ -289,7 +290,7 @@ CAUSES = (
             "Where there is none, "
             "aof-load-truncated yes (Redis' default) loads the rest."
         ),
-        avoid="No redis-check-aof --fix without a copy: it cuts at the first flaw.",
+        avoid="Do not run redis-check-aof --fix without a copy: it cuts at the first flaw.",
         detect=_aof_truncated,
         explains=(*NOT_STARTING, "units_unwell"),
         task="resync",
@@ -301,7 +302,10 @@ CAUSES = (
         severity=WARNING,
         at_risk="Everything after the damage; redis-check-aof (without --fix) on a copy says how much that is.",
         remedy=(f"{KEEP_COPY} {FROM_REPLICA}"),
-        avoid="No redis-check-aof --fix first: it drops all that comes after the damage (9 bad bytes cost 775 of 953).",
+        avoid=(
+            "Do not run redis-check-aof --fix first: it drops everything after the damage (9 bad bytes cost 775 "
+            "of 953)."
+        ),
         detect=_not_loading("aof_corrupt"),
         explains=NOT_STARTING,
         task="resync",
@@ -325,7 +329,10 @@ CAUSES = (
         severity=WARNING,
         at_risk="Nothing yet; the file is whole.",
         remedy="Give the file back to the server's user (chown redis:redis, mode 0640) and start it.",
-        avoid="No chmod 777, no server as root; do not move dump.rdb away: a primary would start empty.",
+        avoid=(
+            "Do not use chmod 777, and do not run the server as root. Do not move dump.rdb away: a primary would "
+            "start empty."
+        ),
         detect=_not_loading("rdb_unreadable"),
         explains=(*NOT_STARTING, "data_denied"),
         task="restore_files",

@@ -185,8 +185,8 @@ CAUSES = (
             "BGREWRITEAOF."
         ),
         avoid=(
-            "Do not delete files in the append-only folder of a running server: nothing would be left to load. Do not "
-            "restart it: it cannot save, so it does not stop either."
+            "Do not delete files in the append-only folder of a running server: nothing would be left to load. Do "
+            "not restart it: it cannot save, so it does not stop either."
         ),
         detect=_disk_full_aof,
         explains=("disk_full_rdb", *FAILING),
@@ -261,7 +261,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="The next snapshot or rewrite may fail; then writes are refused.",
         remedy="Make room or grow the disk before that.",
-        avoid="Do not delete the newest snapshot for room.",
+        avoid="Do not delete the newest snapshot to make room.",
         detect=_nearly_full,
     ),
 )

@@ -160,8 +160,8 @@ CAUSES = (
             "and let the workers drain it."
         ),
         avoid=(
-            "Do not switch a queue to allkeys-lru: jobs are evicted in silence. Do not fail over: the replica holds "
-            "the same data."
+            "Do not switch a queue to allkeys-lru: jobs are then evicted silently. Do not fail over: the replica "
+            "holds the same data."
         ),
         detect=_memory_full,
         explains=APPLICATIONS,
@@ -177,7 +177,7 @@ CAUSES = (
             "Find what grows (redis-cli --bigkeys, queue lengths); raise redis_server_maxmemory where the host has "
             "room."
         ),
-        avoid="Do not switch a queue to allkeys-lru: jobs are evicted in silence.",
+        avoid="Do not switch a queue to allkeys-lru: jobs are then evicted silently.",
         detect=_memory_nearly_full,
         task="scale",
     ),
@@ -216,7 +216,7 @@ CAUSES = (
             "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, and for good in the boot settings; "
             "disable-thp yes takes effect at the server's next start."
         ),
-        avoid="Do not fail over for latency's sake where the other hosts have the same setting.",
+        avoid="Do not fail over because of latency where the other hosts have the same setting.",
         detect=_huge_pages,
     ),
     Cause(
@@ -236,7 +236,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="Writes wait for fsync; up to two seconds of them are not on disk yet.",
         remedy="Find what else loads the disk, or move the data to a faster one.",
-        avoid="Do not fail over where both hosts share the storage: it only moves, again and again.",
+        avoid="Do not fail over where both hosts share the storage: the problem moves with the primary.",
         detect=_disk_slow,
     ),
     Cause(

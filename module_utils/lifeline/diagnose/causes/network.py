@@ -287,7 +287,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="A failover: sentinels that do not hear each other agree on nothing.",
         remedy="Open the Sentinel port between the hosts: provision.yml writes the firewall's table again.",
-        avoid="Do not run SENTINEL RESET: it forgets sentinels and replicas. Data and clients are well meanwhile.",
+        avoid="Do not run SENTINEL RESET: it forgets sentinels and replicas. Data and clients are not affected.",
         detect=partial(_pairs, kind="sentinels"),
         explains=("sentinel_silent", "no_quorum", "sentinel_blind"),
         task="firewall",

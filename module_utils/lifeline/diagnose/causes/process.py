@@ -208,8 +208,8 @@ CAUSES = (
         at_risk="What the host had accepted and not yet replicated is only on its disk.",
         remedy="Let Sentinel fail over, or promote the replica with most data; bring the host back, and it rejoins.",
         avoid=(
-            "Do not start another server under its address while it may still run: two primaries diverge. A frozen "
-            "host goes on where it stopped and accepts writes until it is demoted."
+            "Do not start another server under its address while it may still run: two primaries diverge. A "
+            "frozen host resumes where it stopped and accepts writes until it is demoted."
         ),
         detect=_host_gone,
         explains=SYMPTOMS,
@@ -239,8 +239,8 @@ CAUSES = (
             "--test-memory), then let it rejoin as a replica."
         ),
         avoid=(
-            "Do not let it go on as primary before the report is read: bad memory or a repeated bug spoils the "
-            "replicas too."
+            "Do not keep it as primary before you have read the crash report: bad memory or a repeated bug "
+            "damages the replicas too."
         ),
         detect=_crashed,
         explains=DEATHS,
@@ -300,7 +300,7 @@ CAUSES = (
         ),
         avoid=(
             "Do not start it as a primary beside a promoted one, nor when its disk holds less than a replica: its "
-            "replicas would copy the emptiness."
+            "replicas would then erase their own data."
         ),
         detect=_process_dead,
         explains=SYMPTOMS,
@@ -316,7 +316,9 @@ CAUSES = (
             "Compare the number of keys with what is expected and with the replicas. Then systemctl reset-failed UNIT "
             "takes note of it."
         ),
-        avoid="Do not close the case because it is up: with snapshots only, all since the last one is gone.",
+        avoid=(
+            "Do not close the case because it is up: with snapshots only, every write since the last snapshot is lost."
+        ),
         detect=_restarted,
     ),
     Cause(
@@ -326,7 +328,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="Nothing; it answers when it has loaded.",
         remedy="Wait.",
-        avoid="Do not restart it: loading begins anew.",
+        avoid="Do not restart it: loading would start from the beginning.",
         detect=_loading,
         explains=SYMPTOMS,
     ),
@@ -337,7 +339,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="Nothing by itself; somebody may be working on it.",
         remedy="Ask who stopped it. When the work is done, unmask it and run recover.yml.",
-        avoid="Do not start it under somebody's hands.",
+        avoid="Do not start it while somebody works on it.",
         detect=_stopped_by_hand,
         explains=SYMPTOMS,
     ),
@@ -352,7 +354,8 @@ CAUSES = (
             "as a replica. A replica may simply be continued with SIGCONT."
         ),
         avoid=(
-            "Do not continue a primary that was replaced meanwhile: it accepts writes for some 10 s, and they are lost."
+            "Do not resume a primary that was replaced in the meantime: it accepts writes for about 10 s, and "
+            "they are lost."
         ),
         detect=_frozen,
         explains=SYMPTOMS,

@@ -225,7 +225,9 @@ CAUSES = (
             "Keep a copy of the losing side's data first (BGSAVE, then copy it away), then let it follow the other; "
             "hand the copy over for replay. recover.yml does both where it can tell who lost."
         ),
-        avoid="Do not restart one of them and do not merge by hand: clients may still write to the side that is lost.",
+        avoid=(
+            "Do not restart one of them and do not merge by hand: clients may still write to the side that is lost."
+        ),
         detect=_split_brain,
         explains=("replica_astray", "sentinel_astray", "no_primary", "replica_link_down", *APPLICATIONS),
         task="follow",
@@ -310,7 +312,7 @@ CAUSES = (
         severity=INFO,
         at_risk="One copy of the data less until it is done.",
         remedy="Wait until it is done.",
-        avoid="Do not restart it or the primary: it begins anew.",
+        avoid="Do not restart it or the primary: the copy would start from the beginning.",
         detect=_copying,
         explains=("replica_link_down", "not_enough_replicas"),
         task="await_copy",
@@ -324,8 +326,8 @@ CAUSES = (
         at_risk="Every write until a replica is back.",
         remedy="Bring a replica back (recover.yml); lower min-replicas-to-write where the estate never had so many.",
         avoid=(
-            "Do not set min-replicas-to-write 0 during a partition: the cut off side goes on taking writes that are "
-            "lost."
+            "Do not set min-replicas-to-write 0 during a partition: the side that is cut off goes on accepting "
+            "writes that are lost."
         ),
         detect=_not_enough,
         explains=APPLICATIONS,

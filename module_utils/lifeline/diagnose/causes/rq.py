@@ -152,7 +152,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="The job that each of them had begun.",
         remedy="Start workers where none is left. RQ forgets the dead ones by itself; requeue.yml shows their jobs.",
-        avoid="Do not requeue all failed jobs: what had done its work would do it twice.",
+        avoid="Do not requeue all failed jobs: those that had finished would run twice.",
         detect=_gone,
     ),
     Cause(

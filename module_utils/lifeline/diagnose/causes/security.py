@@ -348,7 +348,7 @@ CAUSES = (
             "Give all parties the CA that signed it (redis_tls_ca_src), or the server a certificate of that CA, and "
             "run provision.yml."
         ),
-        avoid="Do not switch the check off: whoever is in between then reads everything.",
+        avoid="Do not switch the check off: anyone on the way could then read everything.",
         detect=_untrusted,
         explains=(*SYMPTOMS, "endpoint_blind"),
     ),

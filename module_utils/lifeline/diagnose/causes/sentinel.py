@@ -17,7 +17,7 @@ LEARNS_S = 20
 # Sentinel promotes no replica whose link was down for longer than this many times down-after before the primary was.
 LINK_TIMES = 10
 
-NEVER_RESET = "No SENTINEL RESET: during an outage it forgets replicas and sentinels for good."
+NEVER_RESET = "Do not run SENTINEL RESET: during an outage it permanently forgets replicas and sentinels."
 
 
 def unit_line(watcher: Watcher) -> str:
@@ -268,7 +268,10 @@ CAUSES = (
             "Bring sentinels back (systemctl start, network) until CKQUORUM says OK. If the primary is gone as well "
             "and they cannot come back: fence the old primary, then fail over by hand."
         ),
-        avoid=(f"No SENTINEL FAILOVER on the minority: it says OK and makes a second primary. {NEVER_RESET}"),
+        avoid=(
+            "Do not run SENTINEL FAILOVER on the minority side: it answers OK and creates a second primary. "
+            f"{NEVER_RESET}"
+        ),
         detect=_no_quorum,
         explains=("sentinel_dead", "sentinel_stopped", "sentinel_silent", "sentinel_ignorant"),
     ),
@@ -282,7 +285,9 @@ CAUSES = (
             "Give the file and its folder back to Sentinel's user (mode 0600 and 0770); ReadWritePaths of the unit "
             "must name the folder. Then start it."
         ),
-        avoid="No chmod 777 (the file holds passwords), and do not write the file anew: it would name an old primary.",
+        avoid=(
+            "Do not use chmod 777: the file holds passwords. Do not write the file again: it would name an old primary."
+        ),
         detect=_unwritable,
         explains=("sentinel_dead", "sentinel_silent"),
         task="configure_sentinel",
@@ -294,7 +299,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="One vote less; with half of them gone nobody can fail over.",
         remedy="See why in its log, then systemctl reset-failed and start (recover.yml).",
-        avoid=(f"It is no reason to touch the primary. {NEVER_RESET}"),
+        avoid=f"Do not touch the primary because of it. {NEVER_RESET}",
         detect=_dead,
         explains=("sentinel_silent",),
         task="start_sentinel",
@@ -306,7 +311,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="One vote less; with half of them gone nobody can fail over.",
         remedy="Ask who stopped it; when the work is done, unmask and start it.",
-        avoid="Do not start it under somebody's hands.",
+        avoid="Do not start it while somebody works on it.",
         detect=_stopped,
         explains=("sentinel_silent",),
     ),
@@ -333,9 +338,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="It answers, but takes no part in a failover for 30 s.",
         remedy="Wait 30 s. Then look at the clock (chrony) and at what froze the host.",
-        avoid=(
-            "Do nothing in TILT: no failover, and no restart of one sentinel after the other, which costs the majority."
-        ),
+        avoid="Do not force a failover or restart sentinels while one is in TILT; wait 30 s.",
         detect=_tilt,
         explains=("sentinel_sees_down",),
     ),
@@ -348,7 +351,7 @@ CAUSES = (
         remedy=(
             "SENTINEL REMOVE, MONITOR the live primary, SET its settings again, on each that is wrong (recover.yml)."
         ),
-        avoid=(f"{NEVER_RESET} Do not install Sentinel again and do not write its file: that is how it went wrong."),
+        avoid=f"{NEVER_RESET} Do not install Sentinel again and do not write its file: that is how it went wrong.",
         detect=_astray,
         explains=("sentinel_blind", "sentinel_sees_down"),
         task="repoint_sentinel",
@@ -360,7 +363,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="It has no vote in a failover.",
         remedy="SENTINEL MONITOR the live primary and SET its settings: provision.yml does it.",
-        avoid="Do not copy another sentinel's file over: two would have one id.",
+        avoid="Do not copy another sentinel's file: two sentinels would have one id.",
         detect=_ignorant,
         task="repoint_sentinel",
     ),
@@ -374,7 +377,7 @@ CAUSES = (
             "Priority: CONFIG SET replica-priority 100 on a replica with the data. Link down too long: SENTINEL SET "
             "ESTATE down-after-milliseconds 60000 on all sentinels until they have failed over, then back."
         ),
-        avoid="No REPLICAOF NO ONE by hand while sentinels run: they undo it.",
+        avoid="Do not run REPLICAOF NO ONE by hand while sentinels run: they undo it.",
         detect=_no_good_replica,
     ),
     Cause(
@@ -387,7 +390,7 @@ CAUSES = (
             "After a start it takes up to 10 s: wait. If it stays: look at the network between sentinels and at the "
             "rights of user sentinel (channel __sentinel__:hello)."
         ),
-        avoid=(f"No failover before every sentinel sees all replicas. {NEVER_RESET}"),
+        avoid=f"Do not fail over before every sentinel sees all replicas. {NEVER_RESET}",
         detect=_blind,
         explains=("no_quorum",),
         task="renew_logins",
