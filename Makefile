@@ -137,9 +137,9 @@ docs: $(READY) ## Write the pages that come from the code: docs/faults.md, docs/
 	@$(PYTHON) tests/tools/safety_page.py
 
 .PHONY: controls
-controls: $(READY) ## Make every control fail on the lab, then mend what can be mended (CONTROLS="RDS-001 ... --quick")
+controls: $(READY) ## Make every control fail on the lab, then repair what can be repaired (CONTROLS="RDS-001 ... --quick")
 	@$(PYTHON) tests/controls/run.py --record $(CONTROLS)
-	@$(PYTHON) tests/controls/run.py --record --mend $(CONTROLS)
+	@$(PYTHON) tests/controls/run.py --record --repair $(CONTROLS)
 	@$(PYTHON) tests/controls/distribution.py
 
 .PHONY: faults-quick

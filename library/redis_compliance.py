@@ -139,7 +139,7 @@ report:
     previous:
       description: What the previous report said otherwise; null when there is none.
       type: dict
-      sample: {time: 1790000000.0, score: 97.0, new: [], mended: []}
+      sample: {time: 1790000000.0, score: 97.0, new: [], repaired: []}
 reports:
   description: Files written to O(report_dir).
   returned: always

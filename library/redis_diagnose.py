@@ -59,7 +59,7 @@ options:
   tried:
     description:
       - Steps of RV(diagnosis.plan) that were taken already, as C(remedy@host). What is still there after its step is
-        left to a person, instead of being tried for ever.
+        left to a person, instead of being tried forever.
     type: list
     elements: str
     default: []
@@ -120,6 +120,12 @@ options:
     description: Print RV(text), and return nothing else.
     type: bool
     default: false
+  command:
+    description:
+      - The command that RV(text) ends with, under C(NEXT).
+      - Left out, it is C(recover.yml) with the inventory and the limit that this run was given.
+    type: str
+    default: ansible-playbook recover.yml
   fail:
     description: Fail when an estate is not healthy.
     type: bool

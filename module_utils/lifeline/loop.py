@@ -57,14 +57,14 @@ class Recovery:
         return [host for host in self.members if host in playing]
 
     @property
-    def speaker(self) -> str:
+    def reporting_host(self) -> str:
         """The one host that speaks for the estate on the terminal; empty where none is left."""
         return next(iter(self.present), "")
 
     @property
     def name(self) -> str:
         """What the run is called. One run of one control node begins at one moment."""
-        return f"{self.control}-{self.said(self.speaker, '__redis_recovery_started')}"
+        return f"{self.control}-{self.said(self.reporting_host, '__redis_recovery_started')}"
 
     @property
     def apps(self) -> list[str]:
@@ -72,15 +72,15 @@ class Recovery:
         return [host for host in self.given("__redis_applications") if host in self.present]
 
     @property
-    def agent(self) -> str:
+    def job_host(self) -> str:
         """Where jobs are seen to: on the primary's own host, since any other may be cut off from it."""
         name = self.primary.get("name", "")
-        return name if name in self.present else self.speaker
+        return name if name in self.present else self.reporting_host
 
     @property
-    def provers(self) -> list[str]:
+    def probe_hosts(self) -> list[str]:
         """Who proves the service: the application hosts, as their applications write, and one Redis host."""
-        return [*self.apps, self.agent]
+        return [*self.apps, self.job_host]
 
     # What was seen, and what a person has said
 

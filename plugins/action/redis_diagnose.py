@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, Mapping, Optional
+
+from ansible import constants, context
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -27,6 +30,8 @@ class ActionModule(ControlNodeModule):
 
     def given(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """The options, with the evidence that the members registered; saved evidence has members of its own."""
+        if "command" not in self._task.args:
+            options = {**options, "command": recover_command(context.CLIARGS)}
         if options["evidence_file"] or not options["registered"]:
             return options
         return {**options, **_registered(options, task_vars)}
@@ -36,6 +41,16 @@ class ActionModule(ControlNodeModule):
         result = super().run(tmp, task_vars)
         result["_ansible_verbose_always"] = self._task.args.get("show", False)
         return result
+
+
+def recover_command(typed: Mapping[str, Any]) -> str:
+    """recover.yml for the inventory and the hosts that this run was given, ready to paste."""
+    inventories = typed.get("inventory") or ()
+    if list(inventories) == list(constants.DEFAULT_HOST_LIST):
+        inventories = ()
+    words = [word for inventory in inventories for word in ("-i", str(inventory))]
+    words += ["--limit", str(typed["subset"])] if typed.get("subset") else []
+    return shlex.join(["ansible-playbook", *words, "recover.yml"])
 
 
 def _registered(options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,10 @@
 """How fast recover.yml gives an estate back, with the application at work, beside a person who knows the cause already.
 
 First a primary that is killed ``--runs`` times, systemd not starting it again. Then five common causes
-(``scripts.py``), each broken twice: once mended by the person's script, once by recover.yml. Prints progress on stderr
-and one line of JSON: ``first_write_s`` (from the command to the first job acknowledged again), ``exit_s`` (to its end),
-both medians with the runs beside them, ``lost`` and ``doubled`` jobs over all runs, ``cpu_s`` (the control node's
-processor time), ``load`` (the machine's, at the end), ``causes``: ``{id: {first_write_s, exit_s,
+(``scripts.py``), each broken twice: once repaired by the person's script, once by recover.yml. Prints progress on
+stderr and one line of JSON: ``first_write_s`` (from the command to the first job acknowledged again), ``exit_s`` (to
+its end), both medians with the runs beside them, ``lost`` and ``doubled`` jobs over all runs, ``cpu_s`` (the control
+node's processor time), ``load`` (the machine's, at the end), ``causes``: ``{id: {first_write_s, exit_s,
 script_first_write_s}}``.
 """
 
@@ -54,8 +54,8 @@ class Bench:
         print(f"killed primary: {first:.1f} s, {done.seconds:.1f} s", file=sys.stderr)
         return first, done.seconds, done.cpu
 
-    def mended(self, fault: Fault, mend: Callable[[Broken], Any]) -> tuple[float, float]:
-        """Seconds to the first job and to the end when ``mend`` puts a fault right."""
+    def repaired(self, fault: Fault, repair: Callable[[Broken], Any]) -> tuple[float, float]:
+        """Seconds to the first job and to the end when ``repair`` puts a fault right."""
         self.doctor.until_healthy()
         load = Load(self.lab)
         load.start()
@@ -65,7 +65,7 @@ class Bench:
         # Connections that were let in before the fault would go on.
         self.lab.redis(broken.primary, "CLIENT", "KILL", "USER", "application")
         asked = time.time()
-        mend(broken)
+        repair(broken)
         ended = time.time() - asked
         first = load.first_accepted_after(asked) - asked
         next(injector, None)
@@ -76,8 +76,8 @@ class Bench:
     def cause(self, name: str) -> dict[str, float]:
         """One cause, by script and by recover.yml."""
         (fault,) = find(name)
-        script, _ = self.mended(fault, SCRIPTS[name])
-        first, ended = self.mended(fault, lambda _: self.lab.playbook("recover.yml"))
+        script, _ = self.repaired(fault, SCRIPTS[name])
+        first, ended = self.repaired(fault, lambda _: self.lab.playbook("recover.yml"))
         found = {"first_write_s": first, "exit_s": ended, "script_first_write_s": script}
         print(f"{name}: {found}", file=sys.stderr)
         return {key: round(value, 2) for key, value in found.items()}

@@ -27,14 +27,14 @@ Mutate = Callable[[Lab, str], Iterator[Expect]]
 
 @dataclass(frozen=True)
 class Mutation:
-    """``mended``: whether ``compliance_remediate`` must bring it in order. ``quick``: in the subset for CI.
+    """``repaired``: whether ``compliance_remediate`` must bring it in order. ``quick``: in the subset for CI.
 
     ``apart``: it restarts something or is one of the inventory, so it is never brought about with others.
     """
 
     control: str
     mutate: Mutate = field(compare=False)
-    mended: bool = False
+    repaired: bool = False
     quick: bool = False
     apart: bool = False
 
@@ -54,12 +54,12 @@ FIXTURES = {
 
 
 def mutation(
-    control: str, mended: bool = False, quick: bool = False, apart: bool = False
+    control: str, repaired: bool = False, quick: bool = False, apart: bool = False
 ) -> Callable[[Mutate], Mutate]:
     """Registers a generator: what is before its ``yield`` breaks the lab, what is after it takes that back."""
 
     def register(mutate: Mutate) -> Mutate:
-        MUTATIONS.append(Mutation(control, mutate, mended, quick, apart))
+        MUTATIONS.append(Mutation(control, mutate, repaired, quick, apart))
         return mutate
 
     return register

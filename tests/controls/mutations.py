@@ -47,11 +47,11 @@ def setting(control: str, name: str, value: str, also: tuple[str, ...] = (), qui
         yield Expect((victim,), ("RDS-043", *also))
         asked(lab, victim, "CONFIG", "SET", name, before)
 
-    mutation(control, mended=True, quick=quick)(mutate)
+    mutation(control, repaired=True, quick=quick)(mutate)
 
 
 def user(
-    control: str, name: str, *rules: str, also: tuple[str, ...] = (), mended: bool = True, quick: bool = False
+    control: str, name: str, *rules: str, also: tuple[str, ...] = (), repaired: bool = True, quick: bool = False
 ) -> None:
     """A mutation by ACL SETUSER."""
 
@@ -60,10 +60,10 @@ def user(
         yield Expect((victim,), also)
         asked(lab, victim, "ACL", "LOAD")
 
-    mutation(control, mended=mended, quick=quick)(mutate)
+    mutation(control, repaired=repaired, quick=quick)(mutate)
 
 
-def shell(control: str, do: str, undo: str, mended: bool = False, also: tuple[str, ...] = ()) -> None:
+def shell(control: str, do: str, undo: str, repaired: bool = False, also: tuple[str, ...] = ()) -> None:
     """A mutation of a host's files or units."""
 
     def mutate(lab: Lab, victim: str) -> Iterator[Expect]:
@@ -71,7 +71,7 @@ def shell(control: str, do: str, undo: str, mended: bool = False, also: tuple[st
         yield Expect((victim,), also)
         sh(lab, victim, undo)
 
-    mutation(control, mended=mended)(mutate)
+    mutation(control, repaired=repaired)(mutate)
 
 
 def watching(control: str, name: str, value: str, good: str, where: str = "") -> None:
@@ -82,7 +82,7 @@ def watching(control: str, name: str, value: str, good: str, where: str = "") ->
         yield Expect((where or victim,))
         asked(lab, victim, "SENTINEL", "SET", "redis", name, good, port=SENTINEL_PORT)
 
-    mutation(control, mended=True)(mutate)
+    mutation(control, repaired=True)(mutate)
 
 
 def restarted(lab: Lab, victim: str, script: str) -> None:
@@ -101,7 +101,7 @@ user("RDS-001", "default", "on", "nopass", "resetkeys", "resetchannels", "-@all"
 setting("RDS-002", "protected-mode", "no", quick=True)
 
 
-@mutation("RDS-003", mended=True)
+@mutation("RDS-003", repaired=True)
 def another_address(lab: Lab, victim: str) -> Iterator[Expect]:
     before = asked(lab, victim, "CONFIG", "GET", "bind").split("\n")[1]
     asked(lab, victim, "CONFIG", "SET", "bind", f"{before} 127.0.0.9")
@@ -109,10 +109,10 @@ def another_address(lab: Lab, victim: str) -> Iterator[Expect]:
     asked(lab, victim, "CONFIG", "SET", "bind", before)
 
 
-shell("RDS-004", "nft delete table inet lifeline_redis", "systemctl restart redis-firewall", mended=True)
+shell("RDS-004", "nft delete table inet lifeline_redis", "systemctl restart redis-firewall", repaired=True)
 
 
-@mutation("RDS-005", mended=True)
+@mutation("RDS-005", repaired=True)
 def user_is_gone(lab: Lab, victim: str) -> Iterator[Expect]:
     asked(lab, victim, "ACL", "DELUSER", "application")
     yield Expect((victim,))
@@ -124,11 +124,11 @@ user("RDS-007", "sentinel", "+get")
 user("RDS-008", "application", "&__sentinel__:hello")
 user("RDS-009", "replica", "+get")
 shell("RDS-010", f"echo 'user plain off >a-password-that-stands-here resetchannels -@all' >> {ACL}",
-      f"sed -i '/^user plain /d' {ACL}", mended=True)  # fmt: skip
-user("RDS-011", "application", ">password", mended=False)
+      f"sed -i '/^user plain /d' {ACL}", repaired=True)  # fmt: skip
+user("RDS-011", "application", ">password", repaired=False)
 
 
-@mutation("RDS-012", mended=True)
+@mutation("RDS-012", repaired=True)
 def other_password(lab: Lab, victim: str) -> Iterator[Expect]:
     asked(lab, victim, "CONFIG", "SET", "masterauth", "of-an-earlier-time-0123456789abcdef")
     yield Expect(("redis",), ("RDS-043",))
@@ -139,7 +139,7 @@ setting("RDS-013", "port", "6380", also=("RDS-004",))
 setting("RDS-014", "tls-protocols", "TLSv1.1 TLSv1.2 TLSv1.3")
 shell("RDS-015", f"cp -p /etc/redis/tls/server.crt /run/kept.crt; cat {CA} > /etc/redis/tls/server.crt",
       "cat /run/kept.crt > /etc/redis/tls/server.crt; rm /run/kept.crt")  # fmt: skip
-shell("RDS-016", f"chmod 0644 {KEY}", f"chmod 0640 {KEY}", mended=True)
+shell("RDS-016", f"chmod 0644 {KEY}", f"chmod 0640 {KEY}", repaired=True)
 
 
 @mutation("RDS-017", apart=True)
@@ -152,7 +152,7 @@ def debugging(lab: Lab, victim: str) -> Iterator[Expect]:
 shell("RDS-019", f"echo 'rename-command FLUSHALL \"\"' >> {CONF}", f"sed -i '/^rename-command /d' {CONF}")
 shell("RDS-020", f"printf '[Service]\\nProtectSystem=no\\n' > {DROP_IN}/zz-open.conf; systemctl daemon-reload",
       f"rm {DROP_IN}/zz-open.conf; systemctl daemon-reload")  # fmt: skip
-shell("RDS-021", f"chmod 0755 {DATA}", f"chmod 0750 {DATA}", mended=True)
+shell("RDS-021", f"chmod 0755 {DATA}", f"chmod 0750 {DATA}", repaired=True)
 # An archive on the host itself that has a newer server.
 _LIST = "/etc/apt/sources.list.d/newer.list"
 _APT = f"apt-get -q update -o Dir::Etc::sourcelist={_LIST} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
@@ -167,7 +167,7 @@ setting("RDS-024", "maxmemory", "0", quick=True)
 setting("RDS-025", "maxmemory-policy", "allkeys-lru")
 
 
-@mutation("RDS-026", mended=True)
+@mutation("RDS-026", repaired=True)
 def nothing_on_disk(lab: Lab, victim: str) -> Iterator[Expect]:
     before = asked(lab, victim, "CONFIG", "GET", "save").split("\n")[1]
     asked(lab, victim, "CONFIG", "SET", "save", "", "appendonly", "no")
@@ -182,7 +182,7 @@ setting("RDS-028", "stop-writes-on-bgsave-error", "no")
 
 @mutation("RDS-029", apart=True)
 def failed_save(lab: Lab, victim: str) -> Iterator[Expect]:
-    """A folder where the file should be. A replica that copied everything now would fail for ever, so this is alone.
+    """A folder where the file should be. A replica that copied everything now would fail forever, so this is alone.
 
     Redis 7.0 ends a replica whose save failed at the primary's next command, unless it is told to ignore that.
     """
@@ -205,7 +205,7 @@ def failed_save(lab: Lab, victim: str) -> Iterator[Expect]:
 
 
 shell("RDS-030", f"sed -i 's/^appendonly .*/appendonly no/' {CONF}",
-      f"sed -i 's/^appendonly .*/appendonly yes/' {CONF}", mended=True, also=("RDS-043",))  # fmt: skip
+      f"sed -i 's/^appendonly .*/appendonly yes/' {CONF}", repaired=True, also=("RDS-043",))  # fmt: skip
 
 
 @mutation("RDS-031", apart=True)
@@ -260,10 +260,10 @@ def _complete(lab: Lab, host: str) -> bool:
 watching("RDS-040", "down-after-milliseconds", "1000", "5000")
 watching("RDS-041", "failover-timeout", "180000", "60000")
 shell("RDS-042", f"sed -i 's/^user default off/user default on nopass/' {SENTINEL_ACL}",
-      f"sed -i 's/^user default on nopass/user default off/' {SENTINEL_ACL}", mended=True)  # fmt: skip
+      f"sed -i 's/^user default on nopass/user default off/' {SENTINEL_ACL}", repaired=True)  # fmt: skip
 
 
-@mutation("RDS-043", mended=True, quick=True)
+@mutation("RDS-043", repaired=True, quick=True)
 def drifted(lab: Lab, victim: str) -> Iterator[Expect]:
     asked(lab, victim, "CONFIG", "SET", "tcp-keepalive", "61")
     yield Expect((victim,))
@@ -290,9 +290,9 @@ def told_to_pause(lab: Lab, victim: str) -> Iterator[Expect]:
 
 
 _STOP = f"sed -i 's/^TimeoutStopSec=.*/TimeoutStopSec=%s/' {DROP_IN}/lifeline.conf; systemctl daemon-reload"
-shell("RDS-049", _STOP % "infinity", _STOP % "120", mended=True)
+shell("RDS-049", _STOP % "infinity", _STOP % "120", repaired=True)
 user("RDS-050", "application", "+keys", also=("RDS-006",))
-shell("HST-001", *faked("/proc/sys/vm/overcommit_memory", "0"), mended=True)
+shell("HST-001", *faked("/proc/sys/vm/overcommit_memory", "0"), repaired=True)
 
 
 @mutation("HST-002", apart=True)
@@ -305,7 +305,7 @@ def huge_pages(lab: Lab, victim: str) -> Iterator[Expect]:
     restarted(lab, victim, f"sed -i 's/^disable-thp .*/disable-thp yes/' {CONF}")
 
 
-shell("HST-003", "sysctl -qw net.core.somaxconn=128", "sysctl -qw net.core.somaxconn=4096", mended=True)
+shell("HST-003", "sysctl -qw net.core.somaxconn=128", "sysctl -qw net.core.somaxconn=4096", repaired=True)
 _JOURNAL = "/etc/systemd/journald.conf.d/volatile.conf"
 shell(
     "HST-009",

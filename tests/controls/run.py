@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Make controls fail on the lab, and see whether compliance.yml says so: ``run.py [CONTROL ...]``.
 
-Each mutation: its control and no other may fail, and nothing may fail once it is taken back. ``--mend``: those
+Each mutation: its control and no other may fail, and nothing may fail once it is taken back. ``--repair``: those
 that ``compliance_remediate`` brings in order, a few at a time; after each such run nothing may fail. ``--quick``: the
 subset for continuous integration. The lab must be provisioned. Status 1 when something was said too much or too little.
 """
@@ -29,7 +29,7 @@ from lab import Lab, versions
 
 # A busy machine must not look like a host that does not answer.
 PATIENT = ("-e", "redis_compliance_patience=15")
-# Mutations that one run mends; more of them would hide each other.
+# Mutations that one run repairs; more of them would hide each other.
 MENDED_AT_ONCE = 6
 
 
@@ -102,8 +102,8 @@ def grouped(chosen: list[Mutation], size: int) -> list[list[Mutation]]:
     return [group for group in groups if group]
 
 
-def mend(entries: list[Mutation], judge: Judge, victim: str) -> dict[str, str]:
-    """Some mutations at once, then one run that mends; by control what was wrong. Nothing is taken back by hand."""
+def repair(entries: list[Mutation], judge: Judge, victim: str) -> dict[str, str]:
+    """Some mutations at once, then one run that repairs; by control what was wrong. Nothing is taken back by hand."""
     expected: dict[str, Expect] = {}
     for entry in entries:
         expected[entry.control] = next(entry.mutate(judge.lab, victim))
@@ -115,7 +115,7 @@ def mend(entries: list[Mutation], judge: Judge, victim: str) -> dict[str, str]:
         check=False,
     )
     for control, where in judge.failing().items():
-        wrong[control] = f"not mended: {where}"
+        wrong[control] = f"not repaired: {where}"
     if run.status:
         wrong["compliance_remediate"] = f"status {run.status}: {run.why[-1500:]}"
     judge.seconds = run.seconds
@@ -128,7 +128,7 @@ def main() -> int:
     parser.add_argument("controls", nargs="*")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--together", type=int, default=1, help="how many at once; their failures must be just theirs")
-    parser.add_argument("--mend", action="store_true")
+    parser.add_argument("--repair", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--record", action="store_true", help="put the outcomes into docs/compliance.md")
     arguments = parser.parse_args()
@@ -137,7 +137,7 @@ def main() -> int:
         for entry in MUTATIONS
         if (not arguments.controls or entry.control in arguments.controls)
         and (entry.quick or not arguments.quick)
-        and (entry.mended or not arguments.mend)
+        and (entry.repaired or not arguments.repair)
     ]
     if arguments.list:
         print(*[entry.control for entry in chosen], sep="\n")
@@ -148,11 +148,11 @@ def main() -> int:
     if before:
         raise SystemExit(f"the lab is not in order before anything was broken: {before}")
     victim = lab.replicas()[-1]
-    act, kind = (mend, "mended") if arguments.mend else (together, "judged")
+    act, kind = (repair, "repaired") if arguments.repair else (together, "judged")
     server = lab.redis(victim, "INFO", "server").partition("redis_version:")[2].split()[0]
     told = {"date": versions()["date"], "redis": server}
     bad = 0
-    for group in grouped(chosen, MENDED_AT_ONCE if arguments.mend else arguments.together):
+    for group in grouped(chosen, MENDED_AT_ONCE if arguments.repair else arguments.together):
         try:
             wrong = act(group, judge, victim)
         except (RuntimeError, SystemExit, subprocess.CalledProcessError) as error:

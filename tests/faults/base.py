@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a fault injector is: a generator that breaks the lab, says what must be named, and mends it again."""
+"""What a fault injector is: a generator that breaks the lab, says what must be named, and repairs it again."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def fault(
     destroys: bool = False,
     remembered: bool = False,
 ) -> Callable[[Injector], Injector]:
-    """Registers a generator: what is before its ``yield`` breaks the lab, what is after it mends it."""
+    """Registers a generator: what is before its ``yield`` breaks the lab, what is after it repairs it."""
 
     def register(inject: Injector) -> Injector:
         FAULTS.append(Fault(cause, variant, inject, quick, recovery, destroys, remembered))

@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Injectors of the family data. What is done to a replica is mended by a copy of the primary's data."""
+"""Injectors of the family data. What is done to a replica is repaired by a copy of the primary's data."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Injectors of the family network. Each has a firewall table of its own, so that mending is to drop the table."""
+"""Injectors of the family network. Each has a firewall table of its own, so that repairing is to drop the table."""
 
 from __future__ import annotations
 

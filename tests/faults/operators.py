@@ -114,7 +114,7 @@ def at_once(lab: Lab, folder: Path) -> Iterator[str]:
 
 
 def after_a_death(lab: Lab, folder: Path) -> Iterator[str]:
-    """What is wrong when the first one's control node is gone for good."""
+    """What is wrong when the first one's control node is permanently lost."""
     lab.kill_for_good(lab.primary())
     with first_operator(lab, folder) as process:
         end_run(process.pid)

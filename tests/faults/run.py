@@ -4,7 +4,7 @@
 """Bring faults about on the lab, one after the other, and see whether diagnose.yml names each: ``run.py [NAME ...]``.
 
 NAME is a cause's id, a family or cause:variant; none means all, ``--quick`` those that continuous integration runs.
-The lab must be healthy before and after each. Status 1 when one was not named, named wrong, or not mended.
+The lab must be healthy before and after each. Status 1 when one was not named, named wrong, or not repaired.
 
 ``--healthy N`` injects nothing: it diagnoses the lab N times while the application works, and fails when anything is
 found.

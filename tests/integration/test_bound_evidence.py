@@ -36,7 +36,7 @@ def test_B3_a_host_cannot_speak_in_anothers_name(tmp_path: Path) -> None:
     hosts = Scripted(tmp_path, estate)
     hosts.says("redis1", liar(estate.evidence["redis2"], "redis2"))
     run = hosts.playbook("playbooks/recover.yml", "-e", "redis_recovery_requeue=false")
-    told = hosts.calls("redis_node", "redis2")
+    told = hosts.calls("redis_role", "redis2")
     assert told, run.output
     assert not [word for word in FOREIGN if word in json.dumps(told)], told
     assert {(row["unit"], row["config_file"]) for row in told} == {(UNIT, "/etc/redis/redis-main.conf")}
@@ -50,7 +50,7 @@ def test_A9_a_host_that_failed_between_two_looks_is_silent_in_the_second(tmp_pat
     """
     estate = Estate().kill("redis2")
     hosts = Scripted(tmp_path, estate)
-    hosts.answers("redis1", "redis_canary", json.dumps({"failed": True, "msg": "no write was taken"}))
+    hosts.answers("redis1", "redis_write_probe", json.dumps({"failed": True, "msg": "no write was taken"}))
     hosts.says("redis3", Estate().evidence["redis3"], look=2)
     run = hosts.playbook("playbooks/recover.yml")
     assert run.status != 0

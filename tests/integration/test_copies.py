@@ -55,7 +55,7 @@ def test_A17_without_room_for_a_copy_a_server_stays_what_it_is(
     Now: the module refuses and says which disk is full; a task that waits only waits.
     """
     first, second = two_primaries(redis_server, directory=small_disk)
-    failed = run_module("redis_node", order(first, second, **more), fails=True)
+    failed = run_module("redis_role", order(first, second, **more), fails=True)
     assert "wait_only" in more or f"Free space on {small_disk}" in failed["msg"]
     assert (first.client().role()[0], first.client().dbsize()) == ("master", KEYS)
     first.client(socket_timeout=2).set("still", "writable")
@@ -65,15 +65,15 @@ def test_a_persons_word_lets_it_follow_without_a_copy(
     redis_server: Servers, run_module: Modules, small_disk: Path
 ) -> None:
     first, second = two_primaries(redis_server, directory=small_disk)
-    assert run_module("redis_node", order(first, second, accept_data_loss_bytes=1 << 30), fails=True)
+    assert run_module("redis_role", order(first, second, accept_data_loss_bytes=1 << 30), fails=True)
     assert first.client().dbsize() == KEYS, "nobody can tell how many bytes, so a number does not cover it"
-    run_module("redis_node", order(first, second, accept_data_loss_bytes=-1))
+    run_module("redis_role", order(first, second, accept_data_loss_bytes=-1))
     assert first.client().keys() == ["theirs"]
 
 
 def test_what_only_it_has_is_kept_though_nobody_asked_for_a_copy(redis_server: Servers, run_module: Modules) -> None:
     first, second = two_primaries(redis_server)
-    done = run_module("redis_node", order(first, second, preserve=False))
+    done = run_module("redis_role", order(first, second, preserve=False))
     assert done["quarantine"]["keys"] == KEYS
     assert Path(done["preserved"]).stat().st_mode & 0o777 == 0o700
     assert first.client().keys() == ["theirs"]
@@ -82,7 +82,7 @@ def test_what_only_it_has_is_kept_though_nobody_asked_for_a_copy(redis_server: S
 def test_a_stopped_primary_is_kept_before_it_starts_as_a_replica(redis_server: Servers, run_module: Modules) -> None:
     first, second = two_primaries(redis_server, config={"appendonly": "yes"})
     first.stop()
-    failed = run_module("redis_node", order(first, second, preserve=False, timeout=2), fails=True)
+    failed = run_module("redis_role", order(first, second, preserve=False, timeout=2), fails=True)
     assert "did not become a replica" in failed["msg"], "there is no unit to start"
     (copy,) = (first.directory / "lifeline-preserved").iterdir()
     assert failed["quarantine"]["path"] == str(copy) and len(list(copy.rglob("*.aof"))) == 1
@@ -139,7 +139,7 @@ def test_a_role_that_cannot_be_saved_is_said_and_took_effect(redis_server: Serve
     with pytest.raises(redis.exceptions.ResponseError):
         first.client().config_rewrite()
     kept_at = {"config_file": str(second.directory / "redis.conf")}
-    failed = run_module("redis_node", order(first, second, **kept_at))
+    failed = run_module("redis_role", order(first, second, **kept_at))
     assert "cannot save that" in str(failed["warnings"])
     assert first.client().keys() == ["theirs"]
 
@@ -156,7 +156,7 @@ def test_B5_a_link_at_the_drafts_name_is_not_written_through(
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (first.directory / "redis.conf.lifeline").symlink_to(victim)
-    run_module("redis_node", order(first, second, timeout=1), fails=True)
+    run_module("redis_role", order(first, second, timeout=1), fails=True)
     assert victim.read_text() == "mine"
     assert f"replicaof {second.host} {second.port}" in (first.directory / "redis.conf").read_text()
 

@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""redis_health, redis_failover and redis_canary against real servers and sentinels."""
+"""redis_health, redis_failover and redis_write_probe against real servers and sentinels."""
 
 from __future__ import annotations
 
@@ -126,11 +126,11 @@ def test_two_primaries_are_refused(redis_server: Servers, run_module: Modules) -
 
 def test_the_canary_writes_reads_and_leaves_nothing(redis_server: Servers, run_module: Modules) -> None:
     server = redis_server()
-    result = run_module("redis_canary", server.login())
+    result = run_module("redis_write_probe", server.login())
     assert (result["changed"], result["address"]) == (False, f"127.0.0.1:{server.port}")
     assert server.client().dbsize() == 0
     assert server.client().info("commandstats")["cmdstat_set"]["calls"] == 1
-    run_module("redis_canary", server.login(), check=True)
+    run_module("redis_write_probe", server.login(), check=True)
     assert server.client().info("commandstats")["cmdstat_set"]["calls"] == 1
 
 
@@ -138,10 +138,10 @@ def test_the_canary_fails_on_a_replica_and_finds_the_primary_through_sentinel(
     redis_server: Servers, run_module: Modules
 ) -> None:
     nodes, watchers = estate(redis_server, sentinels=1)
-    result = run_module("redis_canary", {**nodes[1].login(), "wait": 0.3}, fails=True)
+    result = run_module("redis_write_probe", {**nodes[1].login(), "wait": 0.3}, fails=True)
     assert "readonly" in result["msg"] and f"127.0.0.1:{nodes[1].port}" in result["msg"]
     asked = {**nodes[1].login(), "sentinels": [watchers[0].node()], "service": "estate"}
-    assert run_module("redis_canary", asked)["address"] == f"127.0.0.1:{nodes[0].port}"
+    assert run_module("redis_write_probe", asked)["address"] == f"127.0.0.1:{nodes[0].port}"
 
 
 def test_the_canary_writes_as_the_application_would(redis_server: Servers, run_module: Modules, tmp_path: Path) -> None:
@@ -149,9 +149,9 @@ def test_the_canary_writes_as_the_application_would(redis_server: Servers, run_m
     password = quote("it's \"#%\\", safe="")
     file = tmp_path / "redis.env"
     asked = {"url_file": str(file), "key_prefix": "rq:canary:"}
-    assert "does not exist" in run_module("redis_canary", asked, fails=True)["msg"]
-    assert run_module("redis_canary", {**asked, "url_optional": True})["address"] == ""
+    assert "does not exist" in run_module("redis_write_probe", asked, fails=True)["msg"]
+    assert run_module("redis_write_probe", {**asked, "url_optional": True})["address"] == ""
     file.write_text(f'REDIS_URL="redis://app:{password}@127.0.0.1:{server.port}/0"\n')
-    result = run_module("redis_canary", asked)
+    result = run_module("redis_write_probe", asked)
     assert result["address"] == f"127.0.0.1:{server.port}"
     assert password not in str(result.data)

@@ -95,7 +95,7 @@ def test_B10_one_host_does_not_silence_the_estate(name: str, tmp_path: Path, red
 
 
 def test_B9_a_host_that_never_answers_costs_the_others_its_time_only(tmp_path: Path, redis_server: Servers) -> None:
-    """Before: a host whose Python never answered held up diagnose, recover and compliance for all hosts, for ever.
+    """Before: a host whose Python never answered held up diagnose, recover and compliance for all hosts, forever.
 
     Now: it has 30 s beyond the look's own limits, is silent then, and the others are judged.
     """

@@ -106,7 +106,7 @@ def look_at(server: Any, **options: Any) -> dict[str, Any]:
 
 
 def test_B1_a_refused_login_does_not_hang_the_look(redis_server: Servers, run_module: Modules) -> None:
-    """Before: one unauthenticated `AUTH "user '>" + 60 backslashes` lay in ACL LOG and hung every look for ever.
+    """Before: one unauthenticated `AUTH "user '>" + 60 backslashes` lay in ACL LOG and hung every look forever.
 
     Now: the look takes as long as without it, and shows the refusal.
     """
@@ -124,7 +124,7 @@ def test_B1_a_refused_login_does_not_hang_the_look(redis_server: Servers, run_mo
 
 @contextmanager
 def flood(first: bytes, again: bytes, pause: float) -> Iterator[int]:
-    """A port that answers each connection with ``first``, then with ``again`` for ever, a ``pause`` between two."""
+    """A port that answers each connection with ``first``, then with ``again`` forever, a ``pause`` between two."""
 
     def talk(peer: socket.socket, over: threading.Event) -> None:
         peer.recv(65536)
@@ -147,7 +147,7 @@ FLOODS = {
 LOGIN = {"login_host": "127.0.0.1", "connect_timeout": 1.0, "command_timeout": 1.0}
 # Modules that talk to one server, by the way that each of them talks.
 ASKED: dict[str, tuple[str, dict[str, Any]]] = {
-    "mend": ("redis_mend", {**LOGIN, "what": "save", "timeout": 3}),
+    "repair": ("redis_repair", {**LOGIN, "what": "save", "timeout": 3}),
     "config": ("redis_config", {**LOGIN, "settings": {"maxmemory": "1gb"}, "wait_timeout": 1}),
     "rq": ("rq_info", {**LOGIN, "ready_timeout": 1}),
     "requeue": ("rq_requeue", {**LOGIN, "ready_timeout": 1}),
@@ -160,12 +160,12 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(
     ("module", "words"),
-    [("mend", words) for words in FLOODS]
+    [("repair", words) for words in FLOODS]
     + [(module, words) for module in list(ASKED)[1:] for words in ("a byte a second", "an endless bulk")],
 )
 def test_B9_an_answer_ends(module: str, words: str, run_module: Modules) -> None:
-    """Before: a server that says a byte a second held up mend, node, canary and config for as long as it liked, and an
-    endless one cost 1.6 GiB in 4 s.
+    """Before: a server that says a byte a second held up repair, role, write probe and config for as long as it liked,
+    and an endless one cost 1.6 GiB in 4 s.
 
     Now: an answer has twice the command's timeout and 16 MiB, on every path.
     """

@@ -166,7 +166,7 @@ def test_appendonly_is_switched_on_without_losing_a_key(redis_server: Servers, r
 def test_an_append_only_file_that_can_not_be_written_is_told_at_once(
     redis_server: Servers, run_module: Modules
 ) -> None:
-    """Redis tries again for ever; the module must not wait for that (seen on a full disk: 300 s)."""
+    """Redis tries again forever; the module must not wait for that (seen on a full disk: 300 s)."""
     server = redis_server(config={"save": "3600 1", "rdb-key-save-delay": "1000000"})
     client = server.client()
     client.set("key", "x")

@@ -395,7 +395,7 @@ def test_A12_a_worker_with_another_prefix_is_well(host: Host) -> None:
     assert host.module("rq_suspend", {**host.server.login(), **shop}).changed
     assert client.exists("shop:suspended")
     gate = {"url_file": str(host.home / "redis.env"), "soak": 0.1, **shop}
-    assert host.module("redis_gate", gate)["seen"]["workers"] == 1
+    assert host.module("application_gate", gate)["seen"]["workers"] == 1
     assert [key.rpartition(":")[0] for key in client.scan_iter("*gate*")] == ["shop:lifeline:gate"]
 
     (name,) = client.smembers("shop:workers")

@@ -67,12 +67,12 @@ def test_A10_without_a_proof_a_run_fails(tmp_path: Path) -> None:
     """
     hosts = Scripted(tmp_path, Estate())
     for name in ("redis1", "redis2", "redis3"):
-        hosts.answers(name, "redis_canary", json.dumps({"changed": False, "address": ""}))
+        hosts.answers(name, "redis_write_probe", json.dumps({"changed": False, "address": ""}))
     status, said = quiet(hosts)
     assert status == 2 and "no host could prove it with a write" in said
     status, said = quiet(hosts, "-e", "redis_recovery_prove=false")
     assert status == 0, said
-    hosts.answers("redis1", "redis_canary", WRITTEN)
+    hosts.answers("redis1", "redis_write_probe", WRITTEN)
     status, said = quiet(hosts)
     assert status == 0 and "Proof: a write was taken" in said
 
@@ -84,17 +84,17 @@ def test_A19_a_step_that_did_not_help_is_left_to_a_person_by_the_next_run(tmp_pa
     """
     estate = Estate().kill("redis2")
     hosts = Scripted(tmp_path, estate)
-    hosts.answers("redis1", "redis_canary", WRITTEN)
-    hosts.answers("redis2", "redis_node", json.dumps({"failed": True, "msg": "no space is left"}))
+    hosts.answers("redis1", "redis_write_probe", WRITTEN)
+    hosts.answers("redis2", "redis_role", json.dumps({"failed": True, "msg": "no space is left"}))
     status, said = quiet(hosts)
     assert status == 2 and "A step failed: bring the server back as a replica (on redis2): no space is left" in said
     assert "Done" not in said
-    tried = len(hosts.calls("redis_node"))
+    tried = len(hosts.calls("redis_role"))
     status, said = quiet(hosts)
-    assert len(hosts.calls("redis_node")) == tried, said
+    assert len(hosts.calls("redis_role")) == tried, said
     assert status == 0 and "-e recover_again=true" in said
     quiet(hosts, "-e", "recover_again=true")
-    assert len(hosts.calls("redis_node")) > tried
+    assert len(hosts.calls("redis_role")) > tried
 
 
 def test_A8_what_a_later_look_finds_waits_for_the_next_run(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_A8_what_a_later_look_finds_waits_for_the_next_run(tmp_path: Path) -> No
     Now: it is told of, with the command that does it, and done by the next run or where a person agreed.
     """
     hosts = Scripted(tmp_path, Estate().kill("redis2"))
-    hosts.answers("redis1", "redis_canary", WRITTEN)
+    hosts.answers("redis1", "redis_write_probe", WRITTEN)
     blocked = Estate()
     for document in blocked.evidence.values():
         document["nodes"]["redis3"] = {
@@ -115,8 +115,8 @@ def test_A8_what_a_later_look_finds_waits_for_the_next_run(tmp_path: Path) -> No
     for name, document in blocked.evidence.items():
         hosts.says(name, document, look=2)
     status, said = quiet(hosts)
-    assert hosts.calls("redis_mend") == [], said
+    assert hosts.calls("redis_repair") == [], said
     assert "-e recover_steps=kill_script" in said and "afterwards, where needed: " in said
     assert status == 0
     quiet(hosts)
-    assert {told["what"] for told in hosts.calls("redis_mend", "redis3")} == {"kill_script"}
+    assert {told["what"] for told in hosts.calls("redis_repair", "redis3")} == {"kill_script"}

@@ -19,7 +19,7 @@ from scripted import Scripted
 NAMES = ("redis1", "redis2", "redis3")
 # A verb, what is asked of it, and what it does first once it has the lock.
 VERBS = {
-    "recover": (("-e", "redis_recovery_rounds=1"), "redis_node"),
+    "recover": (("-e", "redis_recovery_rounds=1"), "redis_role"),
     "scale": ((), "redis_scale"),
     "requeue": (("-e", "requeue_all_jobs=true"), "rq_requeue"),
 }
@@ -101,7 +101,7 @@ def test_A13_a_run_that_takes_long_renews_its_lock_and_stops_where_it_lost_it(tm
     Now: it is renewed between the steps; a run whose lock was taken over all the same stops, and says so.
     """
     hosts = estate(tmp_path)
-    with at_work(hosts, "recover", "-e", "redis_lock_stale=0.001", module="redis_canary") as working:
+    with at_work(hosts, "recover", "-e", "redis_lock_stale=0.001", module="redis_write_probe") as working:
         held = locks(hosts)
         assert all(lock["renewed"] > lock["since"] for lock in held.values()), held
         hosts.lock("redis3").write_text(json.dumps(OTHER))

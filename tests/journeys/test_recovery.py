@@ -151,7 +151,7 @@ def test_the_report_says_what_was_left_and_why(story: Story) -> None:
         "Left alone: 1 job lost before",
         "Held: 5 jobs",
         "Gone before that: 1 ",
-        "Gone for good: ",
+        "Permanently lost: ",
     ):
         assert said.count(words) >= hit, words
     assert said.count("Requeued: 1 job was put back") == 2 * hit, "the failed one, and the one that was taken"

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The table of controls in docs/compliance.md, made from the catalogue. Run it after a control was changed.
 
-``tests/controls/results.json`` holds ``{judged: {CONTROL: {good, date, redis}}, mended: {...}}``, what the newest run
+``tests/controls/results.json`` holds ``{judged: {CONTROL: {good, date, redis}}, repaired: {...}}``, what the newest run
 of tests/controls/run.py made of each; it writes it with ``--record``.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "compliance.md"
 RESULTS = ROOT / "tests" / "controls" / "results.json"
-KINDS = {"judged": "fails alone", "mended": "mended"}
+KINDS = {"judged": "fails alone", "repaired": "repaired"}
 BEGIN = "<!-- Made by tests/tools/control_docs.py from the catalogue of controls; changes here are overwritten. -->"
 END = "<!-- End of what is made from the catalogue. -->"
 
@@ -54,10 +54,10 @@ def table() -> str:
     for severity in SEVERITIES:
         chosen = [control for control in CATALOGUE if control.severity == severity]
         lines += ["", f"### {severity.capitalize()} ({len(chosen)})", ""]
-        lines += ["| Id | What must be so | Why | What makes it so | Mended | Source | On the lab |"]
+        lines += ["| Id | What must be so | Why | What makes it so | Repaired | Source | On the lab |"]
         lines += ["|---|---|---|---|---|---|---|"]
         for one in chosen:
-            cells = (one.id, one.title, one.why, one.fix, "yes" if one.mends else "", one.reference)
+            cells = (one.id, one.title, one.why, one.fix, "yes" if one.repairs else "", one.reference)
             told = [cell.replace("|", "/").replace("*", chr(92) + "*") for cell in cells]
             lines.append(f"| {' | '.join((*told, shown(one.id, known)))} |")
     return "\n".join(lines) + "\n"

@@ -48,7 +48,7 @@ ROWS: dict[str, str] = {
     "A18": "A server bound to loopback; protected mode",
     "A19": "A step that repaired nothing",
     "A20": "Copies that fill the disk",
-    "B1": "Text that makes a pattern run for ever",
+    "B1": "Text that makes a pattern run forever",
     "B2": "Secrets in the hosts' syslog",
     "B3": "A host that speaks in another's name",
     "B4": "A replica that claims to be the successor",

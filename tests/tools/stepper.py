@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The code of redis_failover or redis_node in a process that stops at a command, for tests that hurt it right there.
+"""The code of redis_failover or redis_role in a process that stops at a command, for tests that hurt it right there.
 
 The code is the product's own; only redis-py's ``execute_command`` is watched, to know where it has come to.
 """

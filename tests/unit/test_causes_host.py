@@ -286,7 +286,7 @@ def test_what_ended_the_server_explains_that_systemd_gave_up() -> None:
     assert {"start_limit", "process_dead"} <= {other["id"] for other in finding["consequences"]}
 
 
-def test_a_crash_that_systemd_has_mended_is_still_told_and_the_restart_is_its_consequence() -> None:
+def test_a_crash_that_systemd_has_repaired_is_still_told_and_the_restart_is_its_consequence() -> None:
     (finding,) = back("crash", "dumped").findings().values()
     assert (finding["id"], finding["severity"]) == ("server_crashed", "warning")
     assert "process_restarted" in {other["id"] for other in finding["consequences"]}

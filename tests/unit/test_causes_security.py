@@ -60,8 +60,8 @@ def test_an_acl_file_that_stops_the_start() -> None:
     finding = estate.findings()["acl_file_bad", "redis2"]
     assert "process_dead" in [item["id"] for item in finding["consequences"]]
     assert ("acl_file_bad", "redis2") not in Estate().kill("redis2").findings()
-    mended = Estate().log("redis2", "acl_error", line, ago=300)
-    assert ("acl_file_bad", "redis2") not in mended.findings(), "it runs again"
+    repaired = Estate().log("redis2", "acl_error", line, ago=300)
+    assert ("acl_file_bad", "redis2") not in repaired.findings(), "it runs again"
 
 
 def test_an_acl_file_that_is_gone_while_the_server_runs() -> None:

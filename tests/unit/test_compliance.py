@@ -109,13 +109,13 @@ def test_a_waiver_that_cannot_be_read_is_refused(waiver: Any, said: str) -> None
         report(estate)
 
 
-def test_the_run_before_says_what_is_new_and_what_is_mended() -> None:
+def test_the_run_before_says_what_is_new_and_what_is_repaired() -> None:
     before, after = report(broken()), report(Posture())
-    assert [row["control"] for row in changes(before, after)["mended"]] == ["RDS-002", "HST-006"]
+    assert [row["control"] for row in changes(before, after)["repaired"]] == ["RDS-002", "HST-006"]
     assert [row["control"] for row in changes(after, before)["new"]] == ["RDS-002", "HST-006"]
     estate = broken()
     estate.waivers = [WAIVER]
-    assert [row["control"] for row in changes(before, report(estate))["mended"]] == []
+    assert [row["control"] for row in changes(before, report(estate))["repaired"]] == []
 
 
 @pytest.mark.parametrize("garbage", [{}, {"results": 7}, {"results": [3, {}]}, {"summary": [], "time": "x"}])
@@ -247,7 +247,7 @@ def test_reports_are_written_compared_and_pruned(tmp_path: Path) -> None:
     assert first["report"]["previous"] is None
     assert {Path(path).name for path in first["reports"]} == set(forms.FILES.values())
     second = work({**Posture().options(), "report_dir": str(tmp_path), "keep": 2}, False)
-    assert {row["control"] for row in second["report"]["previous"]["mended"]} == {"RDS-002", "HST-006"}
+    assert {row["control"] for row in second["report"]["previous"]["repaired"]} == {"RDS-002", "HST-006"}
     work({**options, "formats": ["json"]}, False)
     assert len(list((tmp_path / "history").iterdir())) == 2
     assert all(path.stat().st_mode & 0o007 == 0 for path in tmp_path.rglob("*") if path.is_file())

@@ -37,7 +37,7 @@ def test_every_control_has_a_mutation_on_the_lab_or_a_reason(monkeypatch) -> Non
     assert Path(mutations.__file__).parent == ROOT / "tests" / "controls"
     assert {entry.control for entry in MUTATIONS} | set(FIXTURES) == {control.id for control in CATALOGUE}
     assert not {entry.control for entry in MUTATIONS} & set(FIXTURES)
-    mends = {control.id for control in CATALOGUE if control.mends}
-    assert {entry.control for entry in MUTATIONS if entry.mended} <= mends
+    repairs = {control.id for control in CATALOGUE if control.repairs}
+    assert {entry.control for entry in MUTATIONS if entry.repaired} <= repairs
     for name in ("base", "mutations"):
         monkeypatch.delitem(sys.modules, name, raising=False)

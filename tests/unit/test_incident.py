@@ -23,10 +23,10 @@ HOSTILE = "<script>alert(1)</script> [x](http://evil) \x1b[31m"
 
 
 def a_run(**changes: Any) -> dict[str, Any]:
-    broken, mended = Estate().kill("redis2"), Estate()
+    broken, repaired = Estate().kill("redis2"), Estate()
     estates = [
         plan_from_evidence(list(estate.evidence.values()), estate.nodes, estate.sentinels, estate.service)
-        for estate in (broken, mended)
+        for estate in (broken, repaired)
     ]
     step = {"remedy": "follow", "host": "redis2", "why": "its process is dead", "began": 105.0, "ended": 107.5}
     killed = {"count": 2, "first": 99.0, "sample": HOSTILE}
@@ -61,7 +61,7 @@ def test_writes_are_called_lost_where_a_primary_was_replaced_in_this_outage(
 ) -> None:
     run = a_run()
     first = {**run["first"], "promoted_at": promoted_at}
-    gone = "Gone for good: what it had acknowledged."
+    gone = "Permanently lost: what it had acknowledged."
     lines = outcome_text("orders", first, run["last"], 9.0, {"jobs": {"gone": [gone], "todo": []}})
     assert (gone in lines) is told
 

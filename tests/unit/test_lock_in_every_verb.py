@@ -18,8 +18,8 @@ NO_ESTATE = {"lab", "compliance-schedule"}  # containers of this machine; a time
 
 # Modules that change nothing on a host of an estate, and Ansible's own that include, say or decide.
 LOOK = {
-    "redis_health", "redis_host", "redis_diagnose", "redis_compliance", "redis_gate", "rq_info", "incident_record",
-    "debug", "fail", "assert", "set_fact", "include_vars", "meta", "uri",
+    "redis_health", "redis_host_facts", "redis_diagnose", "redis_compliance", "application_gate", "rq_info",
+    "incident_record", "debug", "fail", "assert", "set_fact", "include_vars", "meta", "uri",
 }  # fmt: skip
 INCLUDES = ("import_tasks", "include_tasks", "import_role", "include_role")
 
@@ -115,7 +115,7 @@ def test_A13_a_change_without_the_lock_would_be_found() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "playbooks/provision.yml", "roles/redis_compliance/tasks/mend.yml", "roles/redis_recovery/tasks/main.yml",
+        "playbooks/provision.yml", "roles/redis_compliance/tasks/repair.yml", "roles/redis_recovery/tasks/main.yml",
         "roles/redis_recovery/tasks/verify.yml", "roles/redis_switchover/tasks/batch.yml",
         "roles/redis_server/tasks/restart_one.yml",
         "roles/redis_switchover/tasks/main.yml", "roles/redis_switchover/tasks/read_step.yml",
@@ -127,5 +127,5 @@ def test_A13_what_may_take_long_renews_the_lock_between_its_steps(path: str) -> 
     Now: it is renewed between roles, after a round's steps, before each restart of a server and each batch of hosts.
     """
     text = (ROOT / path).read_text()
-    steps = {"playbooks/provision.yml": 4, "roles/redis_compliance/tasks/mend.yml": 4}.get(path, 1)
+    steps = {"playbooks/provision.yml": 4, "roles/redis_compliance/tasks/repair.yml": 4}.get(path, 1)
     assert text.count("tasks_from: renew.yml") >= steps

@@ -72,7 +72,7 @@ class TestWhoTakesPart:
         self, playing: list[str], primary: Optional[str], speaker: str, agent: str, provers: list[str]
     ) -> None:
         told = run(last=look(primary=primary), ansible_play_hosts=playing)
-        assert (told.speaker, told.agent, told.provers) == (speaker, agent, provers)
+        assert (told.reporting_host, told.job_host, told.probe_hosts) == (speaker, agent, provers)
 
     def test_a_run_is_named_by_its_control_node_and_its_beginning(self) -> None:
         assert run({"r1": {"__redis_recovery_started": 5.5}}, host="r2").name == "here-5.5"

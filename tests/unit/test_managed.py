@@ -74,7 +74,7 @@ def test_A4_no_remedy_of_any_finding_is_a_step_on_the_machine_that_looked(
     estate = url_estate()
     topology = build(list(estate.evidence.values()), estate.nodes, [], "redis")
     data = {"hosts": hosts} if hosts else {}
-    finding = Finding("x", "Something is wrong", "redis1", "critical", remedy="Mend it.", task=task, data=data)
+    finding = Finding("x", "Something is wrong", "redis1", "critical", remedy="Repair it.", task=task, data=data)
     plan = make_plan(topology, [finding])
     assert (plan.verdict, plan.actions) == ("degraded", [])
     assert "a step for its provider" in plan.todo[0]

@@ -28,7 +28,7 @@ def test_B1_every_pattern_is_found() -> None:
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.where)
 def test_B1_no_pattern_is_slow(use: patterns.Use) -> None:
-    """Before: a text of 60 backslashes in ACL LOG kept one pattern busy for ever, "token-" 333 times for seconds.
+    """Before: a text of 60 backslashes in ACL LOG kept one pattern busy forever, "token-" 333 times for seconds.
 
     Now: each pattern of the product is tried with texts made of its own parts, and time grows with their length only.
     """

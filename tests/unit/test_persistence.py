@@ -19,7 +19,7 @@ from lifeline.formats.persistence import DONE, FAILED, RUNNING, aof_rewrite
         (0, 0, 0, "ok", DONE),
         (1, 0, 0, "ok", DONE),
         (0, 0, 0, "err", FAILED),
-        (0, 1, 0, "err", FAILED),  # it is scheduled again for ever
+        (0, 1, 0, "err", FAILED),  # it is scheduled again forever
     ],
 )
 def test_how_a_rewrite_stands(saving: int, scheduled: int, writing: int, last: str, state: str) -> None:

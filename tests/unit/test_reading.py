@@ -35,7 +35,7 @@ def in_time(work: object, *arguments: object) -> object:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(SECOND)
-    assert found, "it waits for ever"
+    assert found, "it waits forever"
     return found[0]
 
 
@@ -55,7 +55,7 @@ READERS: dict[str, Callable[[str], object]] = {
 
 @pytest.mark.parametrize("name", READERS)
 def test_B9_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(name: str, tmp_path: Path) -> None:
-    """Before: a named pipe as redis-main.conf kept the look, and each step, waiting for ever.
+    """Before: a named pipe as redis-main.conf kept the look, and each step, waiting forever.
 
     Now: only regular files are read.
     """

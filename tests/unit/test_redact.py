@@ -219,7 +219,7 @@ SLOW = {
 
 @pytest.mark.parametrize("name", SLOW)
 def test_B1_no_text_keeps_the_redaction_busy(name: str) -> None:
-    """Before: an unauthenticated `AUTH` with 60 backslashes hung diagnose, recover --check and compliance for ever.
+    """Before: an unauthenticated `AUTH` with 60 backslashes hung diagnose, recover --check and compliance forever.
 
     Now: every rule takes time in proportion to the text, and the text is cut before it is looked at.
     """

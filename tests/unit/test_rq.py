@@ -324,7 +324,7 @@ class TestWords:
         assert "unknown left" in Progress("", 0).line({"total": 5, "to_look_at": 5, "requeued": 0}, 0.0)
 
     def test_B9_a_host_that_is_never_finished_is_given_up(self) -> None:
-        """Before: a host that answered "not finished" for ever kept the run for ever.
+        """Before: a host that answered "not finished" forever kept the run forever.
 
         Now: slices end where nothing moves any more, after a day, and where the answer is not the module's.
         """
@@ -417,7 +417,7 @@ class TestRecoverysReport:
             "    s0 (q), s1 (q), s2 (q), s3 (q), s4 (q), s5 (q), s6 (q), s7 (q), s8 (q), s9 (q) and 2 more",
             "Left alone: 1,500 jobs lost before this outage, or nobody knows when.",
         ]
-        assert found["gone"] == ["Gone for good: No trace."]
+        assert found["gone"] == ["Permanently lost: No trace."]
         assert "hold_release=true" in found["todo"][0]
 
     def test_who_has_a_lease_is_at_work_where_every_host_has_named_its_dead(self):

@@ -27,7 +27,7 @@ def tasks(rows: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
 def test_B9_no_task_of_a_playbook_goes_on_for_ever(playbook: Path) -> None:
-    """Before: a host whose Python never answered held up its play, and with it all hosts, for ever.
+    """Before: a host whose Python never answered held up its play, and with it all hosts, forever.
 
     Now: each look has a limit of seconds, each step one of minutes, and any other task one of an hour.
     """

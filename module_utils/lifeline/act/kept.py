@@ -135,7 +135,7 @@ class Keeper:
             state = os.fstat(file)
             whole, keys, why = self._check(file, state.st_size)
             if (state.st_ino, state.st_mtime_ns) == unlike:
-                whole, why = False, "the server did not write it anew"
+                whole, why = False, "the server did not write it again"
             if not whole:
                 raise LifelineError(
                     f"{os.path.join(self.path, name)} is not a whole snapshot ({why}); nothing was changed. Look at "

@@ -42,7 +42,7 @@ _FOLLOWS = re.compile(r"\s*(replicaof|slaveof)\s", re.IGNORECASE)
 
 
 def ensure_role(params: dict[str, Any], check: bool) -> dict[str, Any]:
-    """Module ``redis_node``: see its documentation for ``params`` and the result.
+    """Module ``redis_role``: see its documentation for ``params`` and the result.
 
     Raises LifelineError when the node does not get to its role within ``timeout`` seconds.
     """
@@ -92,7 +92,7 @@ class _Job:
             if view["role"] == "master":
                 return self._result(changed=False)
             raise LifelineError(
-                f"{self.endpoint} runs as a replica; redis_node does not promote it. Use redis_failover for that."
+                f"{self.endpoint} runs as a replica; redis_role does not promote it. Use redis_failover for that."
             )
         self._ours()
         files = data_files(self.config_file)

@@ -1,8 +1,8 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Small mends on a running server: end what blocks it, save its data again or anew, hang up on who is not heard.
+"""Small repairs on a running server: end what blocks it, save its data again or anew, hang up on who is not heard.
 
-The module redis_mend.
+The module redis_repair.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SILENT_S = 5
 
 
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """The module ``redis_mend``; see its documentation. Raises LifelineError when the server cannot be mended."""
+    """The module ``redis_repair``; see its documentation. Raises LifelineError when the server cannot be repaired."""
     endpoint, credentials = Endpoint.from_params(dict(params)), Credentials.from_params(dict(params))
     jobs: dict[str, Callable[[Any, Endpoint, float, bool], dict[str, Any]]] = {
         "kill_script": _kill_script,
@@ -45,7 +45,7 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
         if params["allow_down"] and reason(error).split(":")[0] in ("refused", "error", "timeout", "loading"):
             return {"changed": False, "commands": []}
         raise LifelineError(
-            f"Redis at {endpoint} could not be mended ({params['what']}): {reason(error)}; see diagnose.yml."
+            f"Redis at {endpoint} could not be repaired ({params['what']}): {reason(error)}; see diagnose.yml."
         ) from error
 
 

@@ -342,7 +342,7 @@ class _Sentinel:
     def _hear_all(self, wanted: Wanted, deadline: float) -> None:
         """Wait until the quorum holds, and for a moment until every peer answers.
 
-        A Sentinel that came with a new password before its peer knew it stays on that connection for ever, refused
+        A Sentinel that came with a new password before its peer knew it stays on that connection forever, refused
         (seen on Redis 8.0: a quorum lost until somebody looked). Giving it its own password again makes it reconnect.
         """
         patience = min(deadline, time.monotonic() + PEER_SECONDS)

@@ -204,7 +204,7 @@ def _await_health(
             return
         now = time.monotonic()
         if kill_at and now > kill_at and state.active == "deactivating":
-            # RQ's worker can hang for good on its way out, in a thread that waits for a server that is gone.
+            # RQ's worker can hang forever on its way out, in a thread that waits for a server that is gone.
             systemctl("kill", "--signal=SIGKILL", unit.name, may_fail=True)
             kill_at = None
         if state.active == "deactivating" and now < stopped_by:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Answers of a server are bounded: in time from the command on, and in bytes.
 
-A timeout of a socket begins anew with each byte, so that a server which says one a second is never late, and redis-py
+A timeout of a socket begins again with each byte, so that a server which says one a second is never late, and redis-py
 keeps what a server says however much it is. What is no answer of Redis becomes an error of redis-py here, whatever
 redis-py makes of it, so that callers need no other ``except``.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Read files that an account of the host may have put there: of the right kind, in bounded time and memory.
 
-A pipe in the place of a configuration file keeps whoever opens it waiting for ever, a device never ends, and a link
+A pipe in the place of a configuration file keeps whoever opens it waiting forever, a device never ends, and a link
 makes root read a file that the account itself may not.
 """
 

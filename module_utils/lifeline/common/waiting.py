@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Waiting for a condition: looked at again and again, and never for ever."""
+"""Waiting for a condition: looked at again and again, and never forever."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _chosen(wanted: Sequence[Any]) -> list[Control]:
 
 
 def _described(control: Control) -> dict[str, Any]:
-    names = ("id", "title", "severity", "scope", "why", "fix", "reference", "mends")
+    names = ("id", "title", "severity", "scope", "why", "fix", "reference", "repairs")
     return {name: getattr(control, name) for name in names}
 
 
@@ -232,7 +232,7 @@ def verdict(results: Iterable[Mapping[str, Any]], expired: Sequence[Mapping[str,
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """``{time, new, mended, score}``: what the previous report said otherwise, as ``[{control, where, was, is}]``."""
+    """``{time, new, repaired, score}``: what the previous report said otherwise, as ``[{control, where, was, is}]``."""
 
     def statuses(report: Mapping[str, Any]) -> dict[tuple[str, str], str]:
         rows = report.get("results")
@@ -250,5 +250,5 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
         "time": Facts(before).number("time"),
         "score": Facts(before).number("summary.score"),
         "new": [row for row in moved if row["is"] in bad],
-        "mended": [row for row in moved if row["was"] in bad and row["is"] == PASS],
+        "repaired": [row for row in moved if row["was"] in bad and row["is"] == PASS],
     }

@@ -331,7 +331,7 @@ def _backed(topology: Topology) -> list[str]:
 def _superseded(topology: Topology, named: str, chosen: str) -> bool:
     """The sentinels still name a node that is gone, or that already follows the chosen one: they are behind, not right.
 
-    A live replica that the sentinels hold for the primary never heals by itself (measured N11); it is mended by
+    A live replica that the sentinels hold for the primary never heals by itself (measured N11); it is repaired by
     pointing the sentinels at the live primary, so it does not make the data's own answer doubtful.
     """
     node = topology.nodes.get(named)

@@ -13,7 +13,7 @@ def aof_rewrite(info: Mapping[str, Any]) -> str:
     """How a rewrite of the append-only file that was asked for stands: RUNNING, DONE or FAILED.
 
     One that was asked for while a snapshot is written begins after it. One that fails when the file is switched on is
-    scheduled again for ever, and its status is ``err`` between the attempts (measured on Redis 7.0.15, full disk).
+    scheduled again forever, and its status is ``err`` between the attempts (measured on Redis 7.0.15, full disk).
     """
     scheduled = int(info["aof_rewrite_scheduled"])
     if int(info["aof_rewrite_in_progress"]) or (scheduled and int(info["rdb_bgsave_in_progress"])):

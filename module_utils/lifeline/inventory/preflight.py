@@ -215,8 +215,8 @@ def refusal(said: Mapping[str, Any], active: Sequence[str], host: str) -> dict[s
             shared.setdefault(reason, []).append(name)
     lines += [f"{', '.join(dict.fromkeys(names))}: {reason}" for reason, names in shared.items()]
     lines = list(dict.fromkeys(lines))
-    speaker = next((name for name in active if name in mine), None)
-    return {"text": _text(estate, lines), "speaks": bool(lines) and host == speaker}
+    reporting = next((name for name in active if name in mine), None)
+    return {"text": _text(estate, lines), "speaks": bool(lines) and host == reporting}
 
 
 def _text(estate: str, lines: Sequence[str]) -> str:

@@ -32,7 +32,7 @@ def shipped_digest(conffiles: str, path: str) -> Optional[str]:
 
 
 def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """The module redis_host. Raises LifelineError."""
+    """The module redis_host_facts. Raises LifelineError."""
     result: dict[str, Any] = {"memory_total": memory.available()}
     if params["packages"]:
         listing = _run(["dpkg-query", "-W", "-f", "${Package}:${db:Status-Status}\n", *params["packages"]], (0, 1))

@@ -35,5 +35,5 @@ def plan_for_urls(topology: Topology, findings: Sequence[Finding]) -> Plan:
 
 
 def _for_the_provider(finding: Finding) -> str:
-    mended = f" {PROVIDER[0].upper()}{PROVIDER[1:]}." if finding.task else ""
-    return f"{finding.where}: {finding.title.lower()}.{mended} {finding.remedy} {finding.avoid}".strip()
+    repaired = f" {PROVIDER[0].upper()}{PROVIDER[1:]}." if finding.task else ""
+    return f"{finding.where}: {finding.title.lower()}.{repaired} {finding.remedy} {finding.avoid}".strip()

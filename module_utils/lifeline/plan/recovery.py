@@ -58,7 +58,7 @@ def make_plan(
         return plan_for_urls(topology, findings)
     plan = _begin(topology, accepted, unfit_copies(topology.nodes.values(), findings, tried))
     plan.findings = list(findings)
-    _mend_causes(plan, topology, set(tried))
+    _repair_causes(plan, topology, set(tried))
     plan.unhelped = unhelped(topology, findings, plan, tried)
     if topology.state == AGREED:
         _leave_cut_off(plan)
@@ -80,7 +80,7 @@ def _begin(topology: Topology, accepted: Accepted, unfit: Mapping[str, str]) -> 
     """What the topology alone asks for. ``unfit``: servers that do not load what is on their disk."""
     refusals = {EMPTY: _empty, FOREIGN: foreign, BLIND: _blind, DISPUTED: dispute}
     if topology.state == AGREED:
-        return _mend(topology)
+        return _repair(topology)
     if topology.state == CLUSTER:
         return Plan(HEALTHY, "")
     if topology.state in refusals:
@@ -107,24 +107,24 @@ def _leave_cut_off(plan: Plan) -> None:
 
 
 def _give_up(plan: Plan, tried: Mapping[str, int]) -> None:
-    """There is a primary that serves: what was tried in vain is not tried for ever, but left to a person."""
+    """There is a primary that serves: what was tried in vain is not tried forever, but left to a person."""
     for action in list(plan.actions):
         if remedy(action.remedy).brings_back and tried.get(f"{action.remedy}@{action.host}", 0) >= MOST_TRIES:
             plan.actions.remove(action)
             if not any(item.startswith(f"{action.host}:") for item in plan.todo):
                 plan.todo.append(
                     f"{action.host}: it was tried {MOST_TRIES} times to {title(action.remedy)}, and {action.why}. "
-                    "See its log, mend what that says, then run recover.yml again."
+                    "See its log, repair what that says, then run recover.yml again."
                 )
 
 
-def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
+def _repair_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
     """Add what the findings ask for: remedies where one is safe, the manual step where there is none.
 
     ``tried``: ``remedy@host`` of steps that this run has taken; what is still there after its step is for a person.
-    A refusal stands when nothing can be mended; what can be mended may well be why there was no way to a primary.
+    A refusal stands when nothing can be repaired; what can be repaired may well be why there was no way to a primary.
     """
-    mended = False
+    repaired = False
     for finding in plan.findings:
         if finding.severity == "info" or remedy(finding.task).by_topology:
             continue
@@ -132,7 +132,7 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
         if finding.task in WAITS and f"follow@{hosts[0]}" in tried:
             plan.todo.append(_for_a_person(finding))
         elif finding.task in FOLLOW_WITH:
-            mended = _follow_with(plan, topology, hosts[0], finding) or mended
+            repaired = _follow_with(plan, topology, hosts[0], finding) or repaired
         elif remedy(finding.task).needs_primary and topology.primary is None and len(topology.nodes) > 1:
             continue  # whom it follows is not known yet; the next look may tell
         else:
@@ -140,13 +140,13 @@ def _mend_causes(plan: Plan, topology: Topology, tried: set[str]) -> None:
             plan.todo += [_by_hand(finding, host) for host in strange]
             able = [host for host in hosts if host not in strange and _can_be_done(topology, finding.task, host)]
             able = [host for host in able if f"{finding.task}@{host}" not in tried]
-            mended = bool(able) or mended
+            repaired = bool(able) or repaired
             for host in able:
                 _add(plan, Action(finding.task, host, finding.title.lower(), dict(finding.data)))
             if not able and not strange:
                 plan.todo.append(_for_a_person(finding))
     plan.actions.sort(key=lambda action: remedy(action.remedy).rung)
-    if mended and plan.verdict != ACT:
+    if repaired and plan.verdict != ACT:
         plan.verdict, plan.refusal, plan.summary = ACT, None, ""
 
 
@@ -205,7 +205,7 @@ def _blind(topology: Topology) -> str:
     return f"Estate {topology.service} cannot be looked at: {'; '.join(topology.reasons)}. {todo}, then run this again."
 
 
-def _mend(topology: Topology) -> Plan:
+def _repair(topology: Topology) -> Plan:
     """There is a live primary: bring everybody else back to it."""
     if any(watcher.view.get("failover") for watcher in topology.watchers_alive):
         return _let_sentinel_finish(topology)
@@ -215,7 +215,7 @@ def _mend(topology: Topology) -> Plan:
         if node.name == primary.name:
             continue
         if node.name in topology.stale:
-            _mend_stale(plan, topology, node)
+            _repair_stale(plan, topology, node)
         elif node.alive and node.follows != primary.name:
             plan.actions.append(Action("follow", node.name, f"follows {node.follows or 'nobody'}"))
         elif node.stopped_on_purpose:
@@ -234,7 +234,7 @@ def _mend(topology: Topology) -> Plan:
             )
         elif node.dead or (node.unit_down and not node.alive):
             plan.todo.append(_not_started(node))
-    _mend_sentinels(plan, topology)
+    _repair_sentinels(plan, topology)
     if plan.actions:
         plan.verdict = ACT
     return plan
@@ -256,7 +256,7 @@ def _not_started(node: Node) -> str:
     return f"{node.name}: {unit} does not run, but {node.sign}. Find out what that is before you start anything."
 
 
-def _mend_stale(plan: Plan, topology: Topology, node: Node) -> None:
+def _repair_stale(plan: Plan, topology: Topology, node: Node) -> None:
     """An old primary came back. What only it has is kept as a copy before it follows, so nothing is lost; where the
     sentinels' majority does not stand behind the new one, whatever the new one says of its history."""
     primary = topology.nodes[str(topology.primary)]
@@ -268,7 +268,7 @@ def _mend_stale(plan: Plan, topology: Topology, node: Node) -> None:
     plan.actions.append(Action("follow", node.name, f"an old primary came back{keep}", args))
 
 
-def _mend_sentinels(plan: Plan, topology: Topology) -> None:
+def _repair_sentinels(plan: Plan, topology: Topology) -> None:
     astray = [w for w in topology.sentinels.values() if w.alive and w.names != topology.primary]
     for watcher in astray:
         if watcher.host_answered and watcher.name not in topology.tilted:

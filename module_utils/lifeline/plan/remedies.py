@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Rungs of the ladder. A host does its steps in this order, and the estate is looked at again after them.
-MEND = 10  # the cause is put right in place, nothing restarts
+REPAIR = 10  # the cause is put right in place, nothing restarts
 ADMIT = 15  # those who are refused are let in, before anybody waits for them
 UNJAM = 20  # Sentinel is enabled to act
 WAKE = 25  # sentinels that died are started, with their files in order
@@ -58,14 +58,14 @@ _PRIMARY = ("start_primary", "failover", *_FOLLOWERS)
 REMEDIES: tuple[Remedy, ...] = (
     Remedy(
         id="restore_files",
-        rung=MEND,
+        rung=REPAIR,
         title="give the server's files their owners, modes and contents back",
         needs_mark="server",
         followers=(*_PRIMARY, "rewrite_aof", "configure_server"),
     ),
     Remedy(
         id="reseed_config",
-        rung=MEND,
+        rung=REPAIR,
         title="put the broken configuration aside and write the inventory's",
         needs_mark="server",
         needs_primary=True,
@@ -73,7 +73,7 @@ REMEDIES: tuple[Remedy, ...] = (
     ),
     Remedy(
         id="configure_server",
-        rung=MEND,
+        rung=REPAIR,
         title="bring the running server to the inventory's settings, users and certificate",
         needs_mark="server",
         needs_primary=True,
@@ -99,34 +99,34 @@ REMEDIES: tuple[Remedy, ...] = (
     ),
     Remedy(
         id="patient_start",
-        rung=MEND,
+        rung=REPAIR,
         title="let it load for up to an hour at its starts, until the host boots",
         needs_mark="server",
         followers=_PRIMARY,
     ),
     Remedy(
         id="scale",
-        rung=MEND,
+        rung=REPAIR,
         title="give the server more room, as far as its host has it",
         needs_answer=True,
         followers=_FOLLOWERS,
     ),
     Remedy(
         id="kill_script",
-        rung=MEND,
+        rung=REPAIR,
         title="end the script that blocks the server",
         followers=_PRIMARY,
     ),
     Remedy(
         id="save",
-        rung=MEND,
+        rung=REPAIR,
         title="save the data again, now that it can be",
         needs_answer=True,
         followers=("rewrite_aof",),
     ),
     Remedy(
         id="rewrite_aof",
-        rung=MEND,
+        rung=REPAIR,
         title="write a whole new append-only file out of memory",
         needs_answer=True,
         followers=("save",),
@@ -139,7 +139,7 @@ REMEDIES: tuple[Remedy, ...] = (
     ),
     Remedy(
         id="firewall",
-        rung=MEND,
+        rung=REPAIR,
         title="bring the host's own firewall rules back",
         needs_mark="firewall",
         followers=_PRIMARY,
@@ -209,7 +209,7 @@ WAITS = ("await_copy",)
 
 def remedy(identifier: str) -> Remedy:
     """The remedy of that id; one that asks for nothing where nobody knows it."""
-    return _BY_ID.get(identifier) or Remedy(id=identifier, rung=MEND, title=identifier)
+    return _BY_ID.get(identifier) or Remedy(id=identifier, rung=REPAIR, title=identifier)
 
 
 def title(identifier: str) -> str:

@@ -11,7 +11,7 @@ from ..diagnose.case import FRESH_S
 from ..plan.diagnosis import HEALTHY, VERDICTS, diagnose
 from ..plan.steps import LOSS_LIMIT
 from .files import write
-from .text import diagnoses_text
+from .text import RECOVER, diagnoses_text
 
 # Options of the module redis_diagnose.
 OPTIONS: dict[str, Any] = {
@@ -36,6 +36,7 @@ OPTIONS: dict[str, Any] = {
     "round": {"type": "str", "default": ""},
     "report_dir": {"type": "path"},
     "show": {"type": "bool", "default": False},
+    "command": {"type": "str", "default": RECOVER},
     "fail": {"type": "bool", "default": False},
 }
 ONE_OF = (("service", "evidence_file"),)
@@ -57,7 +58,7 @@ def work(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     worst = diagnoses[0]
     result: dict[str, Any] = {"diagnosis": worst, "diagnoses": diagnoses, "reports": reports}
     if params.get("show"):
-        result = {"text": diagnoses_text(diagnoses)}
+        result = {"text": diagnoses_text(diagnoses, params["command"])}
     if params.get("fail") and worst["verdict"] != HEALTHY:
         result.update(failed=True, msg=f"Estate {worst['service']} is {worst['verdict']}: {worst['summary']}.")
     return result

@@ -72,7 +72,7 @@ def diagnosis_page(diagnosis: Mapping[str, Any]) -> str:
     body = [
         _lead(diagnosis),
         _findings(diagnosis["findings"]),
-        f'<h2>As each party sees it</h2><div class="scroll">{svg.topology(diagnosis)}</div>',
+        f'<h2>As each member sees it</h2><div class="scroll">{svg.topology(diagnosis)}</div>',
         _looks(diagnosis),
         _plan(diagnosis["plan"]),
         _unjudged(diagnosis["unjudged"]),
@@ -115,7 +115,7 @@ def _lead(diagnosis: Mapping[str, Any]) -> str:
     pairs = _pairs(
         [
             ("Primary", escaped(words.primary(diagnosis))),
-            ("Parties", escaped(words.parties(diagnosis))),
+            ("Members", escaped(words.parties(diagnosis))),
             ("Applications", escaped(words.applications(diagnosis))),
             ("Jobs", escaped(words.jobs(diagnosis))),
             ("Looked at", escaped(moment(diagnosis["parties"]["looked_at"]))),

@@ -24,7 +24,7 @@ def diagnosis_markdown(diagnosis: Mapping[str, Any]) -> str:
     began = diagnosis["outage_began"]
     lead = [
         ("Primary", words.primary(diagnosis)),
-        ("Parties", words.parties(diagnosis)),
+        ("Members", words.parties(diagnosis)),
         ("Applications", words.applications(diagnosis)),
         ("Jobs", words.jobs(diagnosis)),
         ("Looked at", moment(diagnosis["parties"]["looked_at"])),
@@ -39,7 +39,7 @@ def diagnosis_markdown(diagnosis: Mapping[str, Any]) -> str:
             [_finding(at, finding) for at, finding in enumerate(words.grouped(diagnosis["findings"]), 1)]
             or ["Nothing is wrong."]
         ),
-        "## As each party sees it",
+        "## As each member sees it",
         _servers(diagnosis),
         _sentinels(diagnosis),
         _applications(diagnosis),

@@ -66,7 +66,7 @@ def topology(diagnosis: Mapping[str, Any]) -> str:
     return (
         f'<svg class="topology" role="img" aria-labelledby="topology-title topology-desc" width="{WIDTH}" '
         f'height="{tallest}" viewBox="0 0 {WIDTH} {tallest}" xmlns="http://www.w3.org/2000/svg">'
-        f'<title id="topology-title">Estate {escape(diagnosis["service"])} as each party sees it</title>'
+        f'<title id="topology-title">Estate {escape(diagnosis["service"])} as each member sees it</title>'
         f'<desc id="topology-desc">{escape(_told(diagnosis))}</desc>'
         f"{_MARKERS}{arrows}{headings}{''.join(boxes)}</svg>"
     )

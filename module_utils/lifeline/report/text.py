@@ -10,6 +10,7 @@ from typing import Any, Mapping, Sequence
 from ..common.facts import clean_text
 from ..common.words import moment, names
 from ..plan.remedies import title
+from ..plan.steps import ACT, REFUSED
 from . import words
 
 # Columns of a terminal that Ansible's own indentation leaves, and lines of evidence of a finding that are shown there.
@@ -45,16 +46,40 @@ def next_text(plan: Mapping[str, Any], estate: str) -> list[str]:
     return [f"Estate {estate}, after another look:", *(f"step: {step}" for step in words.steps(plan))]
 
 
-def diagnoses_text(diagnoses: Sequence[Mapping[str, Any]]) -> str:
-    """Several estates, one after the other."""
-    return "\n\n".join(diagnosis_text(diagnosis, diagnosis.get("reports") or ()) for diagnosis in diagnoses)
+RECOVER = "ansible-playbook recover.yml"
+
+
+def diagnoses_text(diagnoses: Sequence[Mapping[str, Any]], command: str = RECOVER) -> str:
+    """Several estates, one after the other, and what to type next."""
+    told = [diagnosis_text(diagnosis, diagnosis.get("reports") or ()) for diagnosis in diagnoses]
+    return "\n\n".join([*told, "\n".join(to_type(diagnoses, command))])
+
+
+def to_type(diagnoses: Sequence[Mapping[str, Any]], command: str) -> list[str]:
+    """NEXT: the command on a line of its own, and for each estate what it would do."""
+    plans = [(str(diagnosis["service"]), diagnosis["plan"]) for diagnosis in diagnoses]
+    if not any(plan["verdict"] in (ACT, REFUSED) or plan["todo"] for _estate, plan in plans):
+        return ["NEXT: nothing to do."]
+    acts = any(plan["verdict"] == ACT for _estate, plan in plans)
+    head = ["NEXT:", "", f"  {command}", ""] if acts else ["NEXT:", ""]
+    return [*head, *(line for estate, plan in plans for line in _would(estate, plan))]
+
+
+def _would(estate: str, plan: Mapping[str, Any]) -> list[str]:
+    """What recover.yml would do with an estate, and what it leaves to a person."""
+    name = clean_text(estate)
+    lines = [_wrapped("  ", f"Estate {name}: recover.yml would do this:")] if plan["actions"] else []
+    lines += [_wrapped(f"  {number}. ", step) for number, step in enumerate(words.steps(plan), 1)]
+    if plan["verdict"] == REFUSED:
+        lines.append(_wrapped("  ", f"Estate {name}: recover.yml would change nothing. {plan['refusal']}"))
+    return lines + [_wrapped("  For you: ", f"{item}") for item in plan["todo"]]
 
 
 def diagnosis_text(diagnosis: Mapping[str, Any], reports: Sequence[str] = ()) -> str:
     """The diagnosis for a terminal at three in the morning: worst first, short, the details in the report's files."""
     lines = [f"Estate {diagnosis['service']} is {diagnosis['verdict'].upper()}: {diagnosis['summary']}."]
     lines += _field("Primary", words.primary(diagnosis))
-    lines += _field("Parties", words.parties(diagnosis))
+    lines += _field("Members", words.parties(diagnosis))
     lines += _field("Applications", words.applications(diagnosis))
     lines += _field("Jobs", words.jobs(diagnosis))
     findings = words.grouped(diagnosis["findings"])
@@ -148,7 +173,7 @@ def outcome_text(
 
 
 def _steps(taken: Sequence[Mapping[str, Any]], unhelped: Sequence[str]) -> list[str]:
-    """What each step came to; of one that was taken again, its last try. Done is what mended what it was for."""
+    """What each step came to; of one that was taken again, its last try. Done is what repaired what it was for."""
     last = {(step["remedy"], step["host"]): step for step in taken}
     done = [
         f"{'Did not help' if '@'.join(name) in unhelped else 'Done'}: {words.action_text(step)}"

@@ -71,7 +71,7 @@ class Keys:
         return b"" if INTERMEDIATE + b":" in name or name.endswith(INTERMEDIATE) else name
 
 
-# Where redis_canary writes, unless it is told another place.
+# Where redis_write_probe writes, unless it is told another place.
 CANARY = Keys().own("canary").decode()
 
 

@@ -24,7 +24,7 @@ class Progress:
     def stuck(self, piece: dict[str, Any]) -> str:
         """Why no further slice is worth it, after one that says that it is not finished; empty where one is.
 
-        A host that says so for ever must not keep the run.
+        A host that says so forever must not keep the run.
         """
         try:
             seen = tuple(int(piece[name]) for name in ("total", "to_look_at", "requeued"))

@@ -29,7 +29,7 @@ def lost(info: Mapping[str, Any]) -> list[str]:
     lines += _orphans(info.get("orphans") or {})
     if info.get("suspended"):
         lines.append("Workers are suspended: nothing runs until they are resumed.")
-    lines += [f"Gone for good: {said}" for said in info.get("unrecoverable") or ()]
+    lines += [f"Permanently lost: {said}" for said in info.get("unrecoverable") or ()]
     return lines
 
 
@@ -97,7 +97,7 @@ def recovered(
         lines.append(f"Gone before that: {gone:,} or more failed jobs, whose data had expired or was evicted.")
     for run in runs:
         lines += _run(run, watched)
-    lost = list(dict.fromkeys(f"Gone for good: {said}" for run in runs for said in run.get("unrecoverable") or ()))
+    lost = list(dict.fromkeys(f"Permanently lost: {said}" for run in runs for said in run.get("unrecoverable") or ()))
     put_back = sum((run.get("sources") or {}).get("failed", 0) for run in runs)
     unsettled = kept > put_back or any(left_in_window(run, watched) for run in runs)
     todo = [_AGAIN] if failures else [_TODO] if unsettled else []

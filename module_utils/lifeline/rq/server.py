@@ -295,6 +295,6 @@ _ADVICE = {
     "noperm": "Grant the rights that docs/rq.md lists, then run this again.",
     "oom": "The server is out of memory: free some or raise maxmemory, then run this again.",
     "noreplicas": "Too few replicas are connected for min-replicas-to-write: bring them back, then run this again.",
-    "misconf": "The server cannot save to disk: mend that first, then run this again.",
+    "misconf": "The server cannot save to disk: repair that first, then run this again.",
     "tls": "Check tls, ca_certs and the server's certificate.",
 }

@@ -28,7 +28,7 @@ NAMED = 3
 
 
 def specification() -> dict[str, Any]:
-    """The options of the module redis_gate."""
+    """The options of the module application_gate."""
     return {
         "url_file": {"type": "path"},
         "url_variable": {"type": "str", "default": "REDIS_URL"},
@@ -45,7 +45,7 @@ def specification() -> dict[str, Any]:
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
-    """The module redis_gate: look for ``soak`` seconds, then compare. Writes one key that expires by itself.
+    """The module application_gate: look for ``soak`` seconds, then compare. Writes one key that expires by itself.
 
     Raises LifelineError only when it cannot look at all.
     """

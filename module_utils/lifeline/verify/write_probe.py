@@ -22,7 +22,7 @@ POLL_S = 0.1
 
 
 def prove(params: dict[str, Any], check: bool) -> dict[str, Any]:
-    """Module ``redis_canary``: write, read and delete one key, trying again until ``wait`` seconds have passed.
+    """Module ``redis_write_probe``: write, read and delete one key, trying again until ``wait`` seconds have passed.
 
     Returns ``{changed: False, address, waited_s}``. In check mode it sends PING and writes nothing.
     The address is empty when there was no ``url_file`` and none was needed.

@@ -126,8 +126,10 @@ class Switch:
         return planned_refusals(self.topology, self.target, self.stable, self.look_closer())
 
     def _calm(self) -> Optional[bool]:
-        """True once nothing stands against it, or something that waiting does not mend. Raises LifelineError when there
-        is another primary by then."""
+        """True once nothing stands against it, or something that waiting does not repair.
+
+        Raises LifelineError when there is another primary by then.
+        """
         found = self.session.look()
         if found.primary != self.old.name:
             raise LifelineError(

@@ -25,8 +25,8 @@ INFO_S = 30.0
 # How long a sentinel may take to give a failover up, in seconds.
 CANCEL_S = 2.0
 
-# A failover-timeout that makes a sentinel end its failover in its next tick, in milliseconds. Nobody sets it for good,
-# so whoever finds it knows that a run was killed.
+# A failover-timeout that makes a sentinel end its failover in its next tick, in milliseconds. Nobody keeps it set, so
+# whoever finds it knows that a run was killed.
 AT_ONCE = "1"
 USUAL_TIMEOUT = "60000"
 

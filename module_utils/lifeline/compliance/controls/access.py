@@ -248,7 +248,7 @@ CONTROLS = (
         ),
         reference="redis.io security; DISA V-251185, V-251187; Lynis DBS-1884",
         check=default_user,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-005",
@@ -261,7 +261,7 @@ CONTROLS = (
         ),
         reference="DISA V-251222, V-251230",
         check=named_users,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-006",
@@ -272,7 +272,7 @@ CONTROLS = (
         fix="redis_server_application_keys, redis_server_users; administrators: redis_compliance_admin_users.",
         reference="redis.io ACL; DISA V-251188, V-251209",
         check=application_rights,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-007",
@@ -285,7 +285,7 @@ CONTROLS = (
         ),
         reference="redis.io Sentinel, ACL",
         check=sentinel_rights,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-008",
@@ -298,7 +298,7 @@ CONTROLS = (
         ),
         reference="redis.io Sentinel",
         check=hello_channel,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-009",
@@ -311,7 +311,7 @@ CONTROLS = (
         ),
         reference="redis.io ACL",
         check=replica_rights,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-010",
@@ -324,7 +324,7 @@ CONTROLS = (
         ),
         reference="DISA V-251223",
         check=hashed_secrets,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-011",
@@ -345,7 +345,7 @@ CONTROLS = (
         fix="redis_password_replica and redis_password_sentinel in group_vars of the estate; run provision.yml.",
         reference="redis.io replication, Sentinel; measured: faults F29, F30",
         check=secrets_agree,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-046",
@@ -366,6 +366,6 @@ CONTROLS = (
         fix="redis_server_users; administrators: redis_compliance_admin_users; scripts: redis_compliance_script_users.",
         reference="DISA V-251250",
         check=few_administrators,
-        mends=True,
+        repairs=True,
     ),
 )  # fmt: skip

@@ -191,7 +191,7 @@ class Control:
     """One thing that must be so.
 
     ``scope``: what it is asked about. ``check``: pure. ``fix``: the variable or playbook that makes it so.
-    ``reference``: where the rule comes from. ``mends``: whether ``compliance_remediate`` brings it in order.
+    ``reference``: where the rule comes from. ``repairs``: whether ``compliance_remediate`` brings it in order.
     """
 
     id: str
@@ -202,4 +202,4 @@ class Control:
     fix: str
     reference: str
     check: Check = field(compare=False)
-    mends: bool = False
+    repairs: bool = False

@@ -119,7 +119,7 @@ CONTROLS = (
         fix="redis_server_maxmemory, or empty to compute it; run provision.yml.",
         reference="redis.io administration",
         check=memory_limit,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-025",
@@ -132,7 +132,7 @@ CONTROLS = (
         ),
         reference="rq#1955",
         check=eviction,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-026",
@@ -145,7 +145,7 @@ CONTROLS = (
         ),
         reference="redis.io replication; measured: fault N8",
         check=persistence,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-027",
@@ -158,7 +158,7 @@ CONTROLS = (
         ),
         reference="redis.io persistence",
         check=append_only,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-028",
@@ -171,7 +171,7 @@ CONTROLS = (
         ),
         reference="redis.conf; measured: fault F07",
         check=stop_writes,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-029",
@@ -192,7 +192,7 @@ CONTROLS = (
         fix="Run provision.yml.",
         reference="measured: faults F18, F20",
         check=append_only_file,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-031",

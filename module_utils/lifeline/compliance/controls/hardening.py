@@ -145,7 +145,7 @@ def restarts(subject: Subject) -> Outcome:
     if said.text("restart") not in ("no", "") and (
         said.count("start_limit_burst") < 1 or said.number("start_limit_interval_s") <= 0
     ):
-        problems.append("there is no limit on restarts: a server that cannot start tries for ever")
+        problems.append("there is no limit on restarts: a server that cannot start tries forever")
     loading = subject.redis.sub("info").number("used_memory") / LOADING
     start, stop = said.number("timeout_start_s"), said.number("timeout_stop_s")
     if 0 <= start < 3 * loading:
@@ -165,7 +165,7 @@ CONTROLS = (
         fix="redis_server_config must not switch them on; run provision.yml, which restarts the server for it.",
         reference="redis.conf of 7.0",
         check=switches,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-018",
@@ -209,7 +209,7 @@ CONTROLS = (
         fix="Run provision.yml, which sets modes and owners; data and log folders: the package's own modes.",
         reference="Lynis DBS-1882; DISA V-251202 to V-251204, V-251247",
         check=modes,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-022",
@@ -217,7 +217,7 @@ CONTROLS = (
         severity=HIGH,
         scope=HOST,
         why=(
-            "Known flaws are the ones that are used. Debian mends them without a new upstream version, so the "
+            "Known flaws are the ones that are used. Debian repairs them without a new upstream version, so the "
             "package's version counts."
         ),
         fix="apt-get upgrade on one host after the other, the primary last (restart.yml).",
@@ -246,6 +246,6 @@ CONTROLS = (
         fix="redis_server_start_timeout, redis_server_stop_timeout; run provision.yml.",
         reference="measured: faults F16, N13",
         check=restarts,
-        mends=True,
+        repairs=True,
     ),
 )  # fmt: skip

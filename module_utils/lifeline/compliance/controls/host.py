@@ -39,7 +39,7 @@ def _contained(subject: Subject) -> bool:
 
 def overcommit(subject: Subject) -> Outcome:
     value = subject.look.sub("kernel").text("overcommit_memory")
-    return judged([f"vm.overcommit_memory is {value}: a save can fail for want of memory"] if value != "1" else [],
+    return judged([f"vm.overcommit_memory is {value}: a save can fail when memory runs short"] if value != "1" else [],
                   "vm.overcommit_memory is 1")  # fmt: skip
 
 
@@ -173,7 +173,7 @@ CONTROLS = (
         ),
         reference="redis.io administration",
         check=overcommit,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="HST-002",
@@ -184,7 +184,7 @@ CONTROLS = (
         fix="disable-thp is set by role redis_server; run provision.yml.",
         reference="redis.io administration",
         check=huge_pages,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="HST-003",
@@ -197,7 +197,7 @@ CONTROLS = (
         ),
         reference="redis.io administration",
         check=connection_queue,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="HST-004",

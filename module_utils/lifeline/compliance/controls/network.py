@@ -164,7 +164,7 @@ CONTROLS = (
         fix="redis_server_config must not set protected-mode; run provision.yml.",
         reference="redis.io security",
         check=protected_mode,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-003",
@@ -175,7 +175,7 @@ CONTROLS = (
         fix="redis_server_bind, redis_sentinel_bind; other addresses: redis_compliance_addresses.",
         reference="Lynis DBS-1888; CIS 2.1.22; DISA V-251215, V-251220",
         check=listening,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-004",
@@ -186,7 +186,7 @@ CONTROLS = (
         fix="Role redis_firewall (redis_firewall_state, redis_firewall_sources); run provision.yml.",
         reference="redis.io security; DISA V-251220",
         check=firewall,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-013",
@@ -199,7 +199,7 @@ CONTROLS = (
         ),
         reference="redis.io TLS; DISA V-251238, V-251248, V-251249",
         check=encrypted,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-014",
@@ -210,7 +210,7 @@ CONTROLS = (
         fix="redis_server_config: tls-protocols; run provision.yml.",
         reference="DISA V-251237",
         check=protocols,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-015",
@@ -221,7 +221,7 @@ CONTROLS = (
         fix="redis_tls_cert_src, redis_tls_key_src; run provision.yml. Limit: redis_compliance_certificate_days.",
         reference="measured: fault F32",
         check=certificates,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-016",
@@ -232,6 +232,6 @@ CONTROLS = (
         fix="Run provision.yml, which sets mode and owner.",
         reference="DISA V-251226",
         check=key_file,
-        mends=True,
+        repairs=True,
     ),
 )  # fmt: skip

@@ -150,7 +150,7 @@ CONTROLS = (
         fix="Run provision.yml.",
         reference="measured: fault F38",
         check=drift,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-044",
@@ -161,7 +161,7 @@ CONTROLS = (
         fix="redis_server_config; run provision.yml.",
         reference="redis.io latency monitoring",
         check=measured,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-045",
@@ -172,7 +172,7 @@ CONTROLS = (
         fix="loglevel: run provision.yml; sending: redis_compliance_log_shipper names the unit that does it.",
         reference="DISA V-251190, V-251196, V-251197",
         check=logs,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-048",
@@ -183,6 +183,6 @@ CONTROLS = (
         fix="Roles rq_services and redis_endpoint; jobs left behind: requeue.yml.",
         reference="RQ documentation; measured",
         check=jobs,
-        mends=True,
+        repairs=True,
     ),
 )  # fmt: skip

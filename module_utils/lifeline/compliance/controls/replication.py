@@ -110,7 +110,7 @@ CONTROLS = (
         ),
         reference="redis.io Sentinel; measured: fault N7",
         check=enough_replicas,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-033",
@@ -123,20 +123,20 @@ CONTROLS = (
         ),
         reference="redis.io administration; redis#11534",
         check=backlog,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-034",
         title="A replica's output buffer is larger than the backlog",
         severity=MEDIUM,
         scope=SERVER,
-        why="Else it is cut off in the middle of each copy, for ever.",
+        why="Else it is cut off in the middle of each copy, forever.",
         fix=(
             f"redis_server_repl_backlog_mb; {_SETTINGS}."
         ),
         reference="redis#9166",
         check=replica_buffer,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-035",
@@ -149,7 +149,7 @@ CONTROLS = (
         ),
         reference="redis.io replication",
         check=read_only,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-036",

@@ -119,7 +119,7 @@ CONTROLS = (
         ),
         reference="redis.io Sentinel",
         check=quorum,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-038",
@@ -132,7 +132,7 @@ CONTROLS = (
         ),
         reference="redis.io Sentinel; measured",
         check=agreement,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-039",
@@ -155,7 +155,7 @@ CONTROLS = (
         ),
         reference="measured: fault N10",
         check=patience,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-041",
@@ -168,7 +168,7 @@ CONTROLS = (
         ),
         reference="sentinel.c",
         check=failover_time,
-        mends=True,
+        repairs=True,
     ),
     Control(
         id="RDS-042",
@@ -181,6 +181,6 @@ CONTROLS = (
         ),
         reference="redis.io Sentinel",
         check=protected,
-        mends=True,
+        repairs=True,
     ),
 )  # fmt: skip

@@ -102,7 +102,7 @@ CAUSES = (
         severity=CRITICAL,
         at_risk="Every client that is not connected yet, and all of them after the next reconnection.",
         remedy=(
-            "Stop or mend the client that holds the connections; then raise maxclients and the open files: "
+            "Stop or repair the client that holds the connections; then raise maxclients and the open files: "
             "playbooks/scale.yml. Where nobody gets in, not through the socket either, `ss -K dst ADDRESS sport = "
             ":PORT` on its host closes that client's connections."
         ),

@@ -224,7 +224,7 @@ CAUSES = (
     Cause(
         id="primary_restarted_empty",
         fault="F17",
-        title="The primary came back empty, and its replicas copied the emptiness",
+        title="The primary came back empty, and its replicas erased their own data",
         severity=CRITICAL,
         at_risk="All data: a replica drops its own within seconds of the link.",
         remedy=(
@@ -240,7 +240,7 @@ CAUSES = (
         fault="F17",
         title="The dead primary has nothing on its disk to start from",
         severity=CRITICAL,
-        at_risk="All data, if it is started: its replicas would copy the emptiness.",
+        at_risk="All data, if it is started: its replicas would then erase their own data.",
         remedy="Promote the replica with most data (recover.yml). See whether the data volume is mounted.",
         avoid="Do not start it as a primary.",
         detect=_disk_empty,
@@ -271,7 +271,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="This server's data: it does not start without that part.",
         remedy=(
-            f"{KEEP_COPY} While the server runs, BGREWRITEAOF writes all of it anew. "
+            f"{KEEP_COPY} While the server runs, BGREWRITEAOF writes all of it again. "
             f"Where it does not run: {FROM_REPLICA}"
         ),
         avoid='Do not delete the manifest to "start clean": it starts empty, and replicas follow.',

@@ -177,7 +177,7 @@ CAUSES = (
         title="The disk is full: the append-only file cannot be written",
         severity=CRITICAL,
         at_risk=(
-            "Writes are refused (MISCONF, also to PING: Sentinel takes a primary for dead); a replica of Redis 7 and "
+            "Writes are refused (MISCONF, also to PING: Sentinel takes a primary to be dead); a replica of Redis 7 and "
             "later ends itself."
         ),
         remedy=(
@@ -197,7 +197,7 @@ CAUSES = (
         title="The disk is full: no snapshot can be written",
         severity=CRITICAL,
         at_risk=(
-            "Writes are refused (MISCONF, also to PING: Sentinel takes a primary for dead), and all since the last "
+            "Writes are refused (MISCONF, also to PING: Sentinel takes a primary to be dead), and all since the last "
             "snapshot is in memory only."
         ),
         remedy=(

@@ -43,7 +43,7 @@ def _memory_full(case: Case) -> Iterator[Match]:
             refused = server.deep.count("info.errors.OOM")
             lines = (
                 f"{server.name}: {size(used)} of maxmemory {size(limit)} used, policy {policy or 'unknown'}",
-                f"{server.name}: {refused} commands refused for want of memory since its start",
+                f"{server.name}: {refused} commands refused because memory ran out since its start",
             )
             sure = CERTAIN if refused and policy else LIKELY
             yield Match(server.name, lines, reach(case, server), sure=sure)
@@ -213,7 +213,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="Forks copy far more memory than changed: latency and memory jump with each save.",
         remedy=(
-            "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, and for good in the boot settings; "
+            "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, and permanently in the boot settings; "
             "disable-thp yes takes effect at the server's next start."
         ),
         avoid="Do not fail over because of latency where the other hosts have the same setting.",
@@ -224,7 +224,7 @@ CAUSES = (
         fault="F25",
         title="Part of the server is swapped out",
         severity=WARNING,
-        at_risk="Commands wait for the disk; Sentinel may take a slow primary for dead.",
+        at_risk="Commands wait for the disk; Sentinel may take a slow primary to be dead.",
         remedy="Give the host memory or take other programs off it; lower redis_server_maxmemory.",
         avoid="Do not run swapoff on a host that is short of memory: the kernel would kill the server.",
         detect=_swapping,

@@ -249,8 +249,8 @@ CAUSES = (
         severity=WARNING,
         at_risk="If it was the primary: every write that it still takes, once another is promoted.",
         remedy=(
-            "Mend the network or firewall of that host (nft list ruleset, ip link); when it is back, look again before "
-            "anything is done: an old primary has to follow, its surplus kept as a copy first."
+            "Repair the network or firewall of that host (nft list ruleset, ip link); when it is back, look again "
+            "before anything is done: an old primary has to follow, its surplus kept as a copy first."
         ),
         avoid="Do not promote by hand on the side with fewer sentinels, and do not restart the host to get it back.",
         detect=_host_isolated,
@@ -297,7 +297,7 @@ CAUSES = (
         fault="F43",
         title="A server is cut off from its peers",
         severity=WARNING,
-        at_risk="Its copy of the data falls behind; Sentinel may take a live primary for dead.",
+        at_risk="Its copy of the data falls behind; Sentinel may take a live primary to be dead.",
         remedy="Open the Redis port between the hosts: provision.yml writes the firewall's table again.",
         avoid="Do not restart or fail over the server: it is well.",
         detect=partial(_pairs, kind="nodes"),
@@ -311,7 +311,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="Each loss costs a second; Sentinel may fail over back and forth.",
         remedy=(
-            "Mend the network (cable, driver, overloaded link, a rule that limits). Until then raise "
+            "Repair the network (cable, driver, overloaded link, a rule that limits). Until then raise "
             "redis_sentinel_down_after_ms."
         ),
         avoid="Do not fail over for each gap: the next primary is behind the same network.",
@@ -332,8 +332,8 @@ CAUSES = (
         severity=WARNING,
         at_risk="Connections that are open go on; each new one fails, a replica's or an application's.",
         remedy=(
-            "Mend the host's name service (/etc/resolv.conf, /etc/hosts), or give addresses: redis_address, the URL's "
-            "host."
+            "Repair the host's name service (/etc/resolv.conf, /etc/hosts), or give addresses: redis_address, the "
+            "URL's host."
         ),
         avoid="Do not restart servers or sentinels now: with a name that does not resolve they do not start.",
         detect=_names,

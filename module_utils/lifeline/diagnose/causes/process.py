@@ -248,7 +248,7 @@ CAUSES = (
     Cause(
         id="oom_killed",
         fault="F03",
-        title="The kernel killed the server for want of memory",
+        title="The kernel killed the server: out of memory",
         severity=WARNING,
         at_risk="Writes since the last fsync or snapshot, and it will happen again.",
         remedy=(
@@ -281,7 +281,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="Writes since the last fsync or snapshot.",
         remedy=(
-            "Find out why it ended (log and journal), mend that, then systemctl reset-failed and start the unit: "
+            "Find out why it ended (log and journal), repair that, then systemctl reset-failed and start the unit: "
             "without the reset the start is refused even after the cause is gone."
         ),
         avoid="Do not switch the limit off: it hides a crash loop.",
@@ -368,7 +368,7 @@ CAUSES = (
         severity=CRITICAL,
         at_risk="What it accepted and had not yet written or replicated.",
         remedy=(
-            "Let Sentinel fail over. Mend the storage (multipath, NFS, a full thin pool, dying disk); then end the "
+            "Let Sentinel fail over. Repair the storage (multipath, NFS, a full thin pool, dying disk); then end the "
             "process and let it rejoin."
         ),
         avoid="Do not restart the unit: a process in this state cannot be killed, and systemd waits for it.",

@@ -321,7 +321,7 @@ CAUSES = (
     Cause(
         id="not_enough_replicas",
         fault="F48",
-        title="The primary refuses writes for want of good replicas",
+        title="The primary refuses writes: too few healthy replicas",
         severity=CRITICAL,
         at_risk="Every write until a replica is back.",
         remedy="Bring a replica back (recover.yml); lower min-replicas-to-write where the estate never had so many.",

@@ -160,7 +160,7 @@ CAUSES = (
         fault="F55",
         title="Jobs wait in a queue that no worker listens to",
         severity=CRITICAL,
-        at_risk="These jobs wait for ever, and the queue grows until the memory is full.",
+        at_risk="These jobs wait forever, and the queue grows until the memory is full.",
         remedy=(
             "Start workers for that queue (rq_services_queues, rq_services_worker_count), or correct the queue's name "
             "where jobs are enqueued."

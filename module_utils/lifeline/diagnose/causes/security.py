@@ -345,7 +345,7 @@ CAUSES = (
         severity=WARNING,
         at_risk="Every new connection of those that do not accept it.",
         remedy=(
-            "Give all parties the CA that signed it (redis_tls_ca_src), or the server a certificate of that CA, and "
+            "Give all members the CA that signed it (redis_tls_ca_src), or the server a certificate of that CA, and "
             "run provision.yml."
         ),
         avoid="Do not switch the check off: anyone on the way could then read everything.",

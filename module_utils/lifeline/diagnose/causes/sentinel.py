@@ -89,7 +89,7 @@ def _unwritable(case: Case) -> Iterator[Match]:
 
 
 def _said_by_this_process(watcher: Watcher, said: Facts) -> bool:
-    """In the last minute, and not before its start: then what ended the one before it is mended."""
+    """In the last minute, and not before its start: then what ended the one before it is repaired."""
     return said.count("recent") > 0 and said.number("last") >= watcher.unit.number("since")
 
 
@@ -181,7 +181,7 @@ def _blind(case: Case) -> Iterator[Match]:
         if missing:
             uptime = watcher.view.count("uptime_s", LEARNS_S)
             line = f"{watcher.name} knows {' and '.join(missing)}; it has run for {uptime} s"
-            # One that may not lead for want of others is not waited for: they may never come.
+            # One that may not lead without others is not waited for: they may never come.
             learns = uptime < LEARNS_S and watcher.view.maybe_flag("quorum_ok") is not False
             severity = INFO if learns else None
             yield Match(watcher.name, (line,), severity=severity, data=members(case))
@@ -318,7 +318,7 @@ CAUSES = (
     Cause(
         id="sentinel_login_refused",
         fault="F30",
-        title="The servers refuse Sentinel's login: it holds a healthy primary for dead",
+        title="The servers refuse Sentinel's login: it considers a healthy primary dead",
         severity=WARNING,
         at_risk="The next loss of the primary is not healed: no replica looks good to Sentinel.",
         remedy=(

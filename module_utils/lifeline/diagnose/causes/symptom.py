@@ -146,7 +146,7 @@ CAUSES = (
     Cause(
         id="sentinel_sees_down",
         fault="",
-        title="A sentinel holds a live primary for dead",
+        title="A sentinel considers a live primary dead",
         severity=WARNING,
         at_risk="It may fail over without need, or not when it should.",
         remedy=UNKNOWN,

@@ -127,10 +127,10 @@ def _trend(report: Mapping[str, Any]) -> list[str]:
     if not previous:
         return ["<h2>Trend</h2>", '<p class="dim">This is the first run that is kept.</p>']
     step = report["summary"]["score"] - previous["score"]
-    moved = f"{len(previous['new'])} new, {len(previous['mended'])} mended"
+    moved = f"{len(previous['new'])} new, {len(previous['repaired'])} repaired"
     since = f"Since {moment(previous['time'])}: score {step:+.1f} points (was {previous['score']:g} %), {moved}."
     lines = ["<h2>Trend</h2>", f"<p>{since}</p>"]
-    rows = [("new", row) for row in previous["new"]] + [("mended", row) for row in previous["mended"]]
+    rows = [("new", row) for row in previous["new"]] + [("repaired", row) for row in previous["repaired"]]
     if rows:
         heads = "".join(f"<th>{name}</th>" for name in ("Change", "Control", "Where", "Was", "Is"))
         open_ = " open" if len(rows) <= SHOWN else ""

@@ -42,12 +42,12 @@ def _trend(report: Mapping[str, Any]) -> list[str]:
     previous = report.get("previous")
     if not previous:
         return []
-    moved = f"{len(previous['new'])} new, {len(previous['mended'])} mended"
+    moved = f"{len(previous['new'])} new, {len(previous['repaired'])} repaired"
     lines = [f"Since {moment(previous['time'])} (score {previous['score']:g} %): {moved}.", ""]
-    for word, rows in (("New", previous["new"]), ("Mended", previous["mended"])):
+    for word, rows in (("New", previous["new"]), ("Repaired", previous["repaired"])):
         lines += [f"- {word}: {row['control']} on {_cell(row['where'])} ({WORDS.get(row['was'], row['was'])} before)"
                   for row in rows]  # fmt: skip
-    return [*lines, ""] if previous["new"] or previous["mended"] else lines
+    return [*lines, ""] if previous["new"] or previous["repaired"] else lines
 
 
 def _rows(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -15,7 +15,7 @@ def lines(report: Mapping[str, Any], reports: Any = ()) -> list[str]:
     found = [headline(report), f"Score {said['score']} %: {counted(said['by_status'])}."]
     previous = report.get("previous")
     if previous:
-        found.append(f"Since the last run: {len(previous['new'])} new, {len(previous['mended'])} mended.")
+        found.append(f"Since the last run: {len(previous['new'])} new, {len(previous['repaired'])} repaired.")
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in ordered(report["results"]):
         if row["status"] in ("fail", "error", "waived", "manual"):

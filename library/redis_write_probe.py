@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: redis_canary
+module: redis_write_probe
 short_description: Prove that Redis takes a write and gives it back
 version_added: "0.1.0"
 description:
@@ -77,11 +77,11 @@ extends_documentation_fragment:
 
 EXAMPLES = r"""
 - name: Write as the application does
-  redis_canary:
+  redis_write_probe:
     url_file: /etc/rq/redis.env
 
 - name: Write through the local endpoint
-  redis_canary:
+  redis_write_probe:
     login_host: 127.0.0.1
     login_user: application
     login_password: "{{ redis_password_application }}"

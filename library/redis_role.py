@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: redis_node
+module: redis_role
 short_description: Bring one Redis server to its place, as the primary it was or as a replica
 version_added: "0.1.0"
 description:
@@ -116,7 +116,7 @@ extends_documentation_fragment:
 
 EXAMPLES = r"""
 - name: Let the old primary come back as a replica
-  redis_node:
+  redis_role:
     role: replica
     primary_host: 192.0.2.12
     primary_port: 6379
@@ -127,7 +127,7 @@ EXAMPLES = r"""
     login_password: "{{ redis_password_operator }}"
 
 - name: Start a dead primary again
-  redis_node:
+  redis_role:
     role: primary
     unit: redis-server@main.service
     config_file: /etc/redis/redis-main.conf

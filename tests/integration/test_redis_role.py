@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""redis_node makes a server follow that was a primary of its own, and keeps what only that one has."""
+"""redis_role makes a server follow that was a primary of its own, and keeps what only that one has."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def test_the_surplus_of_a_former_primary_is_kept_before_it_follows(
     offset = old.client().info("replication")["master_repl_offset"]
     old.client().mset({f"only:{number}": "x" for number in range(5)})
     surplus = old.client().info("replication")["master_repl_offset"] - offset
-    planned = run_module("redis_node", follow(old, new), check=True)
+    planned = run_module("redis_role", follow(old, new), check=True)
     assert planned["changed"] and planned["quarantine"]["surplus_bytes"] == surplus > 0
     assert not (old.directory / "lifeline-preserved").exists() and old.client().dbsize() == 15
-    done = run_module("redis_node", follow(old, new))
+    done = run_module("redis_role", follow(old, new))
     kept = done["quarantine"]
     assert (kept["keys"], kept["surplus_bytes"], kept["path"]) == (15, surplus, done["preserved"])
     (copy,) = Path(kept["path"]).iterdir()
     assert kept["bytes"] == copy.stat().st_size and "15 keys" in kept["text"]
     assert old.client().dbsize() == new.client().dbsize() == 10
-    again = run_module("redis_node", follow(old, new))
+    again = run_module("redis_role", follow(old, new))
     assert (again["changed"], again["quarantine"]) == (False, None)
     back = redis_server(config={"dbfilename": "dump.rdb"}, directory=restored(copy, old.directory.parent / "back"))
     assert back.client().get("only:4") == "x", "what was kept can be had back"
@@ -67,7 +67,7 @@ def test_a_standby_with_another_history_is_kept_whole(redis_server: Servers, run
     primary, standby = redis_server(), redis_server()
     primary.client().set("theirs", 1)
     standby.client().mset({"restored:1": 1, "restored:2": 2})
-    kept = run_module("redis_node", follow(standby, primary))["quarantine"]
+    kept = run_module("redis_role", follow(standby, primary))["quarantine"]
     assert (kept["keys"], kept["surplus_bytes"]) == (2, None)
     assert standby.client().keys() == ["theirs"]
 
@@ -76,7 +76,7 @@ def test_nothing_is_overwritten_when_the_copy_cannot_be_made(redis_server: Serve
     primary, standby = redis_server(), redis_server()
     standby.client().set("mine", 1)
     (standby.directory / "lifeline-preserved").write_text("in the way")
-    result = run_module("redis_node", follow(standby, primary), fails=True)
+    result = run_module("redis_role", follow(standby, primary), fails=True)
     assert "lifeline-preserved" in result["msg"]
     assert standby.client().info("replication")["role"] == "master" and standby.client().get("mine") == "1"
     standby.client(socket_timeout=2).set("mine", 2)
@@ -99,7 +99,7 @@ def checked(path: Path) -> int:
 def test_writes_go_on_after_the_run(redis_server: Servers, run_module: Modules) -> None:
     primary, standby = redis_server(), redis_server()
     standby.client().set("mine", 1)
-    run_module("redis_node", follow(standby, primary))
+    run_module("redis_role", follow(standby, primary))
     with pytest.raises(redis.exceptions.ReadOnlyError):
         standby.client(socket_timeout=2).set("mine", 2)
 
@@ -110,7 +110,7 @@ def test_a_link_that_can_not_come_is_not_waited_for(redis_server: Servers, run_m
     standby.client().set("mine", 1)
     primary.kill()
     began = time.monotonic()
-    failed = run_module("redis_node", follow(standby, primary, wait_link=True, timeout=120), fails=True)
+    failed = run_module("redis_role", follow(standby, primary, wait_link=True, timeout=120), fails=True)
     assert "could not open a connection there" in failed["msg"] and "links by itself" in failed["msg"]
     assert time.monotonic() - began < 60
     assert standby.client().info("replication")["master_port"] == primary.port

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: redis_gate
+module: application_gate
 short_description: Whether an application host does as well with Redis as before
 version_added: "0.1.0"
 description:
@@ -72,13 +72,13 @@ author:
 
 EXAMPLES = r"""
 - name: See how the application does now
-  redis_gate:
+  application_gate:
     url_file: /etc/rq/redis.env
     health_urls: [http://127.0.0.1:8000/health]
   register: before
 
 - name: See whether it does as well after the change
-  redis_gate:
+  application_gate:
     url_file: /etc/rq/redis.env
     health_urls: [http://127.0.0.1:8000/health]
     before: "{{ before.seen }}"

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: redis_host
+module: redis_host_facts
 short_description: Tell what a host has that a Redis role must know before it plans
 version_added: "0.1.0"
 description:
@@ -56,7 +56,7 @@ author:
 
 EXAMPLES = r"""
 - name: Look at the host
-  redis_host:
+  redis_host_facts:
     packages: [redis-server, python3-redis]
     units: [redis-server@main.service]
     sysctl: [vm.overcommit_memory]

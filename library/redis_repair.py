@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: redis_mend
-short_description: End what blocks a running server, let it save again or anew, or hang up on who is not heard
+module: redis_repair
+short_description: End what blocks a running server, let it save again or afresh, or hang up on who is not heard
 version_added: "0.1.0"
 description:
   - V(kill_script) ends a script or function that blocks the server. One that has written cannot be ended without a
@@ -25,7 +25,7 @@ description:
   - Nothing is done where nothing is wrong.
 options:
   what:
-    description: What to mend.
+    description: What to repair.
     type: str
     choices: [kill_script, save, rewrite_aof, hang_up, relink, remember]
     required: true
@@ -53,7 +53,7 @@ extends_documentation_fragment:
 
 EXAMPLES = r"""
 - name: End the script that blocks the server
-  redis_mend:
+  redis_repair:
     what: kill_script
     login_unix_socket: /run/redis-main/redis.sock
     login_user: operator

@@ -1,6 +1,6 @@
 # Copyright: Lifeline contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""redis_mend on real servers: a check run leaves all as it is, the mend shows from outside, a second run is none."""
+"""redis_repair on real servers: a check run changes nothing, the repair shows from outside, a second run is none."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from wire import Wire
 ENDLESS = "while true do end"
 
 
-def mend(run_module: Modules, server: Server, what: str, check: bool = False, **more: Any) -> Any:
-    return run_module("redis_mend", {**server.login("operator"), "what": what, "timeout": 10, **more}, check=check)
+def repair(run_module: Modules, server: Server, what: str, check: bool = False, **more: Any) -> Any:
+    return run_module("redis_repair", {**server.login("operator"), "what": what, "timeout": 10, **more}, check=check)
 
 
 def users(server: Servers) -> Server:
@@ -47,11 +47,11 @@ def test_a_script_that_blocks_is_ended(redis_server: Servers, run_module: Module
     thread = threading.Thread(target=block)
     thread.start()
     wait_for(lambda: busy(server), "a server that is busy")
-    planned = mend(run_module, server, "kill_script", check=True)
+    planned = repair(run_module, server, "kill_script", check=True)
     assert (planned["changed"], busy(server)) == (True, True)
-    assert mend(run_module, server, "kill_script")["changed"] is True
+    assert repair(run_module, server, "kill_script")["changed"] is True
     assert not busy(server)
-    assert mend(run_module, server, "kill_script")["changed"] is False
+    assert repair(run_module, server, "kill_script")["changed"] is False
     thread.join(10)
 
 
@@ -64,15 +64,15 @@ def test_a_save_that_failed_is_made_up_for(redis_server: Servers, run_module: Mo
     wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "a failed save")
     assert "can still not save" in run_failing(run_module, server)
     (server.directory / "dump.rdb").rmdir()
-    assert mend(run_module, server, "save", check=True)["changed"] is True
+    assert repair(run_module, server, "save", check=True)["changed"] is True
     assert not (server.directory / "dump.rdb").exists()
-    assert mend(run_module, server, "save")["changed"] is True
+    assert repair(run_module, server, "save")["changed"] is True
     assert (server.directory / "dump.rdb").stat().st_size > 0
-    assert mend(run_module, server, "save")["changed"] is False
+    assert repair(run_module, server, "save")["changed"] is False
 
 
 def run_failing(run_module: Modules, server: Server) -> str:
-    result = run_module("redis_mend", {**server.login("operator"), "what": "save", "timeout": 10}, fails=True)
+    result = run_module("redis_repair", {**server.login("operator"), "what": "save", "timeout": 10}, fails=True)
     return str(result["msg"])
 
 
@@ -86,11 +86,11 @@ def test_who_was_refused_is_hung_up_on_and_nobody_else(redis_server: Servers, ru
         return [row for row in inside.client_list() if row["user"] == "default"]
 
     wait_for(lambda: outside() and int(outside()[0]["age"]) >= 2, "a connection that is no handshake any more")
-    assert mend(run_module, server, "hang_up", check=True)["changed"] is True
+    assert repair(run_module, server, "hang_up", check=True)["changed"] is True
     assert len(outside()) == 1
-    assert mend(run_module, server, "hang_up")["changed"] is True
+    assert repair(run_module, server, "hang_up")["changed"] is True
     assert outside() == [] and inside.ping()
-    assert mend(run_module, server, "hang_up")["changed"] is False
+    assert repair(run_module, server, "hang_up")["changed"] is False
     stranger.close()
 
 
@@ -98,7 +98,7 @@ def test_where_everybody_is_the_default_user_nobody_is_hung_up_on(redis_server: 
     server = redis_server()
     inside = server.client()
     inside.ping()
-    assert run_module("redis_mend", {**server.login(), "what": "hang_up"})["changed"] is False
+    assert run_module("redis_repair", {**server.login(), "what": "hang_up"})["changed"] is False
     assert len(inside.client_list()) >= 1
 
 
@@ -109,14 +109,14 @@ def test_an_append_only_file_without_a_part_is_written_anew(
     server = redis_server(users={"operator": ("op", "~* &* +@all")}, config={"appendonly": "yes"})
     server.client("operator").set("kept", "1")
     folder = server.directory / "appendonlydir"
-    assert not mend(run_module, server, "rewrite_aof")["changed"]
+    assert not repair(run_module, server, "rewrite_aof")["changed"]
     for path in folder.glob(lost):
         path.unlink()
     left = sorted(folder.iterdir())
-    assert mend(run_module, server, "rewrite_aof", check=True)["commands"] == ["BGREWRITEAOF"]
+    assert repair(run_module, server, "rewrite_aof", check=True)["commands"] == ["BGREWRITEAOF"]
     assert sorted(folder.iterdir()) == left
-    assert mend(run_module, server, "rewrite_aof")["changed"]
-    assert not mend(run_module, server, "rewrite_aof")["changed"]
+    assert repair(run_module, server, "rewrite_aof")["changed"]
+    assert not repair(run_module, server, "rewrite_aof")["changed"]
     server.kill()
     again = redis_server(
         directory=server.directory, port=server.port, users={"operator": ("op", "~* &* +@all")},
@@ -141,18 +141,18 @@ def test_a_replica_that_is_not_heard_comes_back_on_a_new_link(redis_server: Serv
         return int(row["lag"]) if row.get("state") == "online" else -1
 
     wait_for(lambda: lag() in (0, 1), "the replica", 20)
-    assert not mend(run_module, replica, "relink")["changed"]
-    assert not mend(run_module, primary, "relink")["changed"]
+    assert not repair(run_module, replica, "relink")["changed"]
+    assert not repair(run_module, primary, "relink")["changed"]
     gap.block()
     wait_for(lambda: lag() >= 5, "a replica that is not heard", 20)
     full = primary.client("operator").info("stats")["sync_full"]
     gap.open()
-    assert mend(run_module, replica, "relink", check=True)["commands"] == ["CLIENT KILL TYPE master"]
+    assert repair(run_module, replica, "relink", check=True)["commands"] == ["CLIENT KILL TYPE master"]
     assert lag() >= 5
-    assert mend(run_module, replica, "relink")["changed"]
+    assert repair(run_module, replica, "relink")["changed"]
     assert lag() in (0, 1)
     assert primary.client("operator").info("stats")["sync_full"] == full, "it went on where it was"
-    assert not mend(run_module, replica, "relink")["changed"]
+    assert not repair(run_module, replica, "relink")["changed"]
 
 
 def test_A15_a_file_that_contradicts_the_role_is_written_again(redis_server: Servers, run_module: Modules) -> None:
@@ -163,8 +163,8 @@ def test_A15_a_file_that_contradicts_the_role_is_written_again(redis_server: Ser
     server = users(redis_server)
     path = server.directory / "redis.conf"
     path.write_text(path.read_text() + "replicaof 192.0.2.2 6379\n")
-    assert mend(run_module, server, "remember", check=True)["commands"] == ["CONFIG REWRITE"]
+    assert repair(run_module, server, "remember", check=True)["commands"] == ["CONFIG REWRITE"]
     assert "replicaof 192" in path.read_text()
-    assert mend(run_module, server, "remember")["changed"] is True
+    assert repair(run_module, server, "remember")["changed"] is True
     assert "replicaof 192" not in path.read_text()
-    assert mend(run_module, server, "remember")["changed"] is False
+    assert repair(run_module, server, "remember")["changed"] is False
