@@ -210,7 +210,7 @@ def test_B16_error_codes_of_clients_hide_no_server_and_are_not_kept(redis_server
     assert told[0]["reachable"] and told[0]["role"] == "primary" and told[0]["version"], told
     started = time.monotonic()
     for depth in ("full", "posture"):
-        evidence = run_module("redis_health", look_at(server, depth=depth))["evidence"]
+        evidence = run_module("redis_health", look_at(server, depth=depth, patience=4.0))["evidence"]
         assert evidence["nodes"]["n1"]["role"] == "master"
         assert "CUSTOMER" not in json.dumps(evidence)
         assert not evidence["errors"]
