@@ -260,8 +260,8 @@ class Recovery:
     @property
     def broken_off(self) -> bool:
         """Whether another run has to do the rest."""
-        undone = (result for result in self.requeues if "skipped" not in result and "requeued" not in result)
-        return not self._noted("__redis_recovery_finished") or any(True for _result in undone)
+        undone = any("skipped" not in result and "requeued" not in result for result in self.requeues)
+        return undone or not self._noted("__redis_recovery_finished")
 
     @property
     def outcome(self) -> list[str]:

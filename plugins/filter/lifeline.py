@@ -22,7 +22,6 @@ from lifeline.diagnose import evidence
 from lifeline.errors import LifelineError
 from lifeline.formats import redis_conf
 from lifeline.inventory import estate
-from lifeline.plan import ending
 from lifeline.plan import switchover as switch
 from lifeline.plan.diagnosis import plan_from_evidence
 from lifeline.report import text as report
@@ -91,7 +90,5 @@ class FilterModule:
             "lifeline_switch_batches": on_plain_data(switch.batches),
             "lifeline_plan_text": shown(report.plan_text),
             "lifeline_next_text": shown(report.next_text),
-            "lifeline_verdict": shown(lambda *given: ending.verdict(*given).as_dict()),
             "lifeline_compliance_text": shown(compliance_text.lines),
-            "lifeline_outcome_text": shown(report.outcome_text),
         }

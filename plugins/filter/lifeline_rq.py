@@ -11,7 +11,7 @@ from typing import Any, Callable
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from lifeline.common.facts import clean_all  # needs the path above
-from lifeline.rq import dead, report
+from lifeline.rq import report
 
 
 def said(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,10 +25,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names and functions."""
         return {
-            "lifeline_rq_dead": dead.collect,
             "lifeline_rq_lost": said(report.lost),
             "lifeline_rq_done": said(report.done),
             "lifeline_rq_held": said(report.held),
-            "lifeline_rq_recovered": said(report.recovered),
-            "lifeline_rq_left_in_window": report.left_in_window,
         }

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jinja2.runtime import Undefined
 from lifeline.common import spec
 from lifeline.common.client import reason
 from lifeline.common.facts import clean_all, clean_text
@@ -21,6 +22,13 @@ NASTY = "\x1b[2J\x1b]0;x\x07\r\n\x9b31m\u202e\u2066\u2069\u200b\u2028\x00"
 
 def harmless(text: str) -> bool:
     return text.isprintable()
+
+
+class Variables(dict[str, Any]):
+    """As much of a Jinja context as a filter uses."""
+
+    def resolve(self, name: str) -> Any:
+        return self.get(name, Undefined())
 
 
 class Module:
@@ -65,6 +73,7 @@ def test_B13_an_error_cannot_steer_the_terminal() -> None:
 def test_B13_the_texts_of_filters_cannot_either() -> None:
     sys.path.insert(0, str(ROOT / "plugins" / "filter"))
     try:
+        import lifeline_recovery
         import lifeline_rq
     finally:
         sys.path.remove(str(ROOT / "plugins" / "filter"))
@@ -72,8 +81,23 @@ def test_B13_the_texts_of_filters_cannot_either() -> None:
     info = {"redis": {"host": NASTY}, "lost": {"by_function": {NASTY: 1}, "queues": {NASTY: {NASTY: 1}}}}
     lines = filters["lifeline_rq_lost"]({**info, "unrecoverable": [NASTY]})
     assert all(map(harmless, lines)), lines
-    recovered = filters["lifeline_rq_recovered"]([{"msg": NASTY}], [{"msg": NASTY}])
-    assert all(harmless(line) for said in recovered.values() for line in said)
+    plan = {"verdict": "degraded", "findings": [], "todo": [NASTY], "summary": NASTY, "refusal": NASTY}
+    look = {"plan": plan, "topology": {"last_primary": NASTY}, "primary": None, "unseen": [NASTY]}
+    context = Variables(
+        inventory_hostname="r1", redis_estate=NASTY, hostvars={}, __redis_servers=["r1"], __redis_sentinels=[],
+        __redis_applications=[], __redis_recovery_started=0.0, __redis_recovery_first=look, __redis_recovery_now=look,
+        __redis_recovery_held={"msg": NASTY}, __redis_recovery_requeued={"msg": NASTY},
+        __redis_recovery_record={"files": [NASTY]}, __redis_recovery_announced={"status": NASTY},
+        redis_recovery_tasks_after=NASTY,
+    )  # fmt: skip
+    ask = lifeline_recovery.FilterModule().filters()["lifeline_recovery"]
+    told = ask(context, "told")
+    assert any(line.startswith("Not held: ") for line in told) and any(
+        line.startswith("Not put back: ") for line in told
+    )
+    said = [*told, ask(context, "refusal"), *map(str, ask(context, "verdict").values())]
+    said += [ask(context, "tasks_failed"), ask(context, "not_announced")]
+    assert all(map(harmless, said)), said
 
 
 def test_cleaning_goes_all_the_way_down_and_keeps_the_rest() -> None:

@@ -67,12 +67,11 @@ def to_type(diagnoses: Sequence[Mapping[str, Any]], command: str) -> list[str]:
 
 def _would(estate: str, plan: Mapping[str, Any]) -> list[str]:
     """What recover.yml would do with an estate, and what it leaves to a person."""
-    name = clean_text(estate)
-    lines = [_wrapped("  ", f"Estate {name}: recover.yml would do this:")] if plan["actions"] else []
+    lines = [_wrapped("  ", f"Estate {estate}: recover.yml would do this:")] if plan["actions"] else []
     lines += [_wrapped(f"  {number}. ", step) for number, step in enumerate(words.steps(plan), 1)]
     if plan["verdict"] == REFUSED:
-        lines.append(_wrapped("  ", f"Estate {name}: recover.yml would change nothing. {plan['refusal']}"))
-    return lines + [_wrapped("  For you: ", f"{item}") for item in plan["todo"]]
+        lines.append(_wrapped("  ", f"Estate {estate}: recover.yml would change nothing. {plan['refusal']}"))
+    return lines + [_wrapped("  For you: ", item) for item in plan["todo"]]
 
 
 def diagnosis_text(diagnosis: Mapping[str, Any], reports: Sequence[str] = ()) -> str:
